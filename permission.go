@@ -1,0 +1,158 @@
+package claviger
+
+import (
+	"slices"
+	"strings"
+)
+
+// Verb names what a caller does to a resource, as "resource:action". It is at the
+// same time the permission that allows it and what the ledger records.
+type Verb string
+
+// The verbs of the native surface.
+const (
+	OrganizationsRead   Verb = "organizations:read"
+	OrganizationsCreate Verb = "organizations:create"
+	WorkspacesRead      Verb = "workspaces:read"
+	WorkspacesCreate    Verb = "workspaces:create"
+	WorkspacesUpdate    Verb = "workspaces:update"
+	WorkspacesDelete    Verb = "workspaces:delete"
+	UsersRead           Verb = "users:read"
+	UsersCreate         Verb = "users:create"
+	UsersUpdate         Verb = "users:update"
+	UsersDelete         Verb = "users:delete"
+	ApplicationsRead    Verb = "applications:read"
+	ApplicationsCreate  Verb = "applications:create"
+	ApplicationsDelete  Verb = "applications:delete"
+	APIKeysRead         Verb = "api-keys:read"
+	APIKeysCreate       Verb = "api-keys:create"
+	APIKeysDelete       Verb = "api-keys:delete"
+	TokensMint          Verb = "tokens:mint"
+	TokensRevoke        Verb = "tokens:revoke"
+	ConnectorsRead      Verb = "connectors:read"
+	ConnectorsWrite     Verb = "connectors:write"
+	ConnectorsDelete    Verb = "connectors:delete"
+	ConnectionsRead     Verb = "connections:read"
+	ConnectionsCreate   Verb = "connections:create"
+	ConnectionsUpdate   Verb = "connections:update"
+	ConnectionsDelete   Verb = "connections:delete"
+	ConnectionsTest     Verb = "connections:test"
+	ConnectionsProxy    Verb = "connections:proxy"
+	ConnectionsDisable  Verb = "connections:disable"
+	ConnectionsEnable   Verb = "connections:enable"
+	ActionsRead         Verb = "actions:read"
+	ActionsRun          Verb = "actions:run"
+	SecretsRead         Verb = "secrets:read" // metadata only; no verb reads a value
+	SecretsWrite        Verb = "secrets:write"
+	SecretsDelete       Verb = "secrets:delete"
+	AuditRead           Verb = "audit:read"
+	UsageRead           Verb = "usage:read"
+	KeysRead            Verb = "keys:read"
+	KeysRotate          Verb = "keys:rotate"
+	// AuthenticationFail is no permission: the ledger uses it for a token that was refused.
+	AuthenticationFail Verb = "authentication:fail"
+)
+
+// verbs lists every permission once; its order gives the bit of each.
+var verbs = []Verb{
+	OrganizationsRead, OrganizationsCreate, WorkspacesRead, WorkspacesCreate, WorkspacesUpdate, WorkspacesDelete,
+	UsersRead, UsersCreate, UsersUpdate, UsersDelete, ApplicationsRead, ApplicationsCreate, ApplicationsDelete,
+	APIKeysRead, APIKeysCreate, APIKeysDelete, TokensMint, TokensRevoke,
+	ConnectorsRead, ConnectorsWrite, ConnectorsDelete,
+	ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete, ConnectionsTest, ConnectionsProxy,
+	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
+	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
+}
+
+// Permissions is a set of verbs.
+type Permissions uint64
+
+func (v Verb) bit() Permissions {
+	if i := slices.Index(verbs, v); i >= 0 {
+		return 1 << i
+	}
+	return 0
+}
+
+// Verbs answers every permission there is.
+func Verbs() []Verb { return slices.Clone(verbs) }
+
+// PermissionsOf makes a set. Names that are no permission are answered in unknown.
+func PermissionsOf(names ...Verb) (set Permissions, unknown []Verb) {
+	for _, v := range names {
+		b := v.bit()
+		if b == 0 {
+			unknown = append(unknown, v)
+		}
+		set |= b
+	}
+	return set, unknown
+}
+
+// Has reports whether v is in the set.
+func (p Permissions) Has(v Verb) bool { b := v.bit(); return b != 0 && p&b == b }
+
+// Within reports whether every verb of p is in other.
+func (p Permissions) Within(other Permissions) bool { return p&^other == 0 }
+
+// Verbs answers the set's members in their fixed order.
+func (p Permissions) Verbs() []Verb {
+	var out []Verb
+	for i, v := range verbs {
+		if p>>i&1 == 1 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Role is a named set of permissions.
+type Role string
+
+// The roles, from the widest to the narrowest.
+const (
+	RoleOwner     Role = "owner"
+	RoleAdmin     Role = "admin"
+	RoleDeveloper Role = "developer"
+	RoleOperator  Role = "operator"
+	RoleViewer    Role = "viewer"
+	RoleEndUser   Role = "end_user"
+)
+
+// Roles answers every role, from the widest to the narrowest.
+func Roles() []Role {
+	return []Role{RoleOwner, RoleAdmin, RoleDeveloper, RoleOperator, RoleViewer, RoleEndUser}
+}
+
+// Valid reports whether r is one of the roles.
+func (r Role) Valid() bool { return slices.Contains(Roles(), r) }
+
+// Permissions answers what the role may do. No role reads a stored credential
+// value: there is no verb for it.
+func (r Role) Permissions() Permissions {
+	switch r {
+	case RoleOwner:
+		return without() // everything; instance-wide verbs are checked against the caller as well
+	case RoleAdmin:
+		return without(OrganizationsCreate, KeysRotate)
+	case RoleDeveloper:
+		return without(OrganizationsCreate, KeysRotate, UsersCreate, UsersUpdate, UsersDelete,
+			ApplicationsCreate, ApplicationsDelete, WorkspacesDelete, TokensRevoke, AuditRead)
+	case RoleOperator:
+		return with(OrganizationsRead, WorkspacesRead, ConnectorsRead, ConnectionsRead, ConnectionsTest, ConnectionsProxy,
+			ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun, SecretsRead, AuditRead, UsageRead)
+	case RoleViewer:
+		return with(OrganizationsRead, WorkspacesRead, UsersRead, ConnectorsRead, ConnectionsRead, ActionsRead, SecretsRead, AuditRead, UsageRead)
+	case RoleEndUser:
+		return with(ConnectorsRead, ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete,
+			ConnectionsTest, ConnectionsProxy, ActionsRead, ActionsRun)
+	}
+	return 0
+}
+
+func with(vs ...Verb) Permissions { p, _ := PermissionsOf(vs...); return p }
+
+func without(vs ...Verb) Permissions { return with(verbs...) &^ with(vs...) }
+
+// ReadOnly reports whether the verb changes nothing.
+func (v Verb) ReadOnly() bool { return strings.HasSuffix(string(v), ":read") }
