@@ -31,8 +31,10 @@ type Caller struct {
 	// InstanceAdmin: the first organization's owner and application, who may
 	// create organizations.
 	InstanceAdmin bool
+	Role          Role      // of the person behind it; empty for tokens that carry their own permissions
 	Token         TokenID   // "jti" of a short-lived token
 	ExpiresAt     time.Time // zero if the token does not expire
+	From          Request   // where this call came from
 }
 
 // Request is where a call came from, for the ledger and for rate limits.
