@@ -3,6 +3,7 @@ package claviger
 import (
 	"net/url"
 	"regexp"
+	"strings"
 )
 
 // Connector is the compiled definition of an external system. It is data made by
@@ -219,9 +220,12 @@ type RateLimit struct {
 // Origin answers scheme://host[:port] of a base URL, lower case, the default port
 // left out.
 func Origin(u *url.URL) string {
-	host := u.Hostname()
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") { // an IPv6 address
+		host = "[" + host + "]"
+	}
 	if port := u.Port(); port != "" && !(u.Scheme == "https" && port == "443") && !(u.Scheme == "http" && port == "80") {
 		host += ":" + port
 	}
-	return u.Scheme + "://" + host
+	return strings.ToLower(u.Scheme) + "://" + host
 }

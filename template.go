@@ -18,9 +18,9 @@ type Template struct {
 // part is literal text, or a hole if name is set.
 type part struct{ literal, fn, name string }
 
-// ParseTemplate reads a template. A "$" that does not open a hole, a hole without
-// an end, an unknown function or an ill-formed name is an error that quotes the
-// hole.
+// ParseTemplate reads a template. A hole without an end, an unknown function or an
+// ill-formed name is an error that quotes the hole. A "$" that no "{" follows is
+// text, as GraphQL and OData need it.
 func ParseTemplate(s string) (Template, error) {
 	t := Template{text: s}
 	for rest := s; rest != ""; {
