@@ -1,0 +1,3 @@
+package wire
+
+func (a *API) mountPage() {}
