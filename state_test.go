@@ -91,7 +91,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestAbuse_176_UnknownErrorsAreWithheld(t *testing.T) {
+func TestUnknownErrorsAreWithheld(t *testing.T) {
 	for _, text := range []string{"pq: password=hunter2", "SELECT secret FROM connections", "Get \"https://v.example/?key=" + canary + "\": EOF", canary} {
 		got := claviger.AsError(fmt.Errorf("wrapped: %w", errors.New(text)))
 		if got.Kind != claviger.KindInternal || leak(got.Message) != "" || got.Message != claviger.AsError(errors.New("other")).Message {

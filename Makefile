@@ -1,0 +1,66 @@
+# Everything a developer does here. `make help` lists it.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO          ?= go
+BIN         := $(CURDIR)/bin
+GOFUMPT     := $(BIN)/gofumpt
+STATICCHECK := $(BIN)/staticcheck
+GOFUMPT_VERSION     := v0.12.0
+STATICCHECK_VERSION := v0.8.2
+FUZZTIME    ?= 30s
+ROUNDS      ?= 10
+PACKAGES    ?= ./...
+
+export CGO_ENABLED := 0
+
+.PHONY: help build test lint bench fuzz run soak postgres
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
+
+build: ## the stripped binary, bin/claviger
+	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/claviger ./cmd/claviger
+
+test: postgres ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
+	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse
+	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -json $(PACKAGES) | $(BIN)/abuse
+
+# PostgreSQL's programs; Debian keeps initdb out of the PATH.
+postgres:
+	@.ci/postgres
+
+lint: $(GOFUMPT) $(STATICCHECK) ## formatting, vet and staticcheck
+	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run: $(GOFUMPT) -w ."; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+# A tool is installed again when its version here changes.
+$(GOFUMPT): Makefile
+	GOBIN=$(BIN) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+	@touch $@
+
+$(STATICCHECK): Makefile
+	GOBIN=$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	@touch $@
+
+bench: postgres ## all benchmarks
+	$(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@$(GO) list ./... | while read -r package; do \
+	  listed=$$($(GO) test -list '^Fuzz' "$$package"); \
+	  for target in $$(grep '^Fuzz' <<<"$$listed" || true); do \
+	    echo "$$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	  done; \
+	done
+
+run: ## a server with a sample connection, in a temporary folder
+	$(GO) run ./cmd/claviger quickstart
+
+soak: postgres ## the tests again and again, with the race detector, for ROUNDS rounds (10)
+	CGO_ENABLED=1 $(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -race -count $(ROUNDS) -timeout 12h ./...

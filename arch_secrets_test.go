@@ -1,0 +1,158 @@
+package claviger_test
+
+import (
+	"go/ast"
+	"go/types"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// reveal is a file that may look into secrets: how often it calls Secret.Use, at
+// most, and why.
+type reveal struct {
+	calls  int
+	reason string
+}
+
+// reveals lists every caller of Secret.Use in product code. A new one fails the test
+// until somebody has written down here why it must see the bytes.
+func reveals() map[string]reveal {
+	return map[string]reveal{
+		"internal/inject/apply.go":          {1, "puts the credential on the request: what the product is for"},
+		"internal/seal/chain.go":            {3, "makes the ledger's chaining and signing keys from the master secret"},
+		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
+		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},
+		"internal/vault/secrets.go":         {2, "checks a value's form, and seals a stored secret"},
+		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
+		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
+		"internal/authn/operator.go":        {1, "hashes the client secret that somebody presents"},
+		"internal/surface/embedded/wire.go": {1, "answers a token that was minted for this very request"},
+		"cmd/claviger/secret.go":            {1, "sends the value that the person typed to claviger"},
+		"client/request.go":                 {1, "sends the caller's own token to claviger"},
+		"client/token.go":                   {1, "sends an application's own secret to mint a token"},
+		"cmd/claviger/root.go":              {1, "hands the person's own token to the client"},
+		"cmd/claviger/login.go":             {1, "writes the person's own token to their own file"},
+	}
+}
+
+func TestArchitecture_WhoLooksIntoSecrets(t *testing.T) {
+	found := map[string][]string{}
+	for _, s := range load(t).packages {
+		if s.tool() || s.ImportPath == module {
+			continue
+		}
+		for expr, selection := range s.info.Selections {
+			if selection.Obj().Name() == "Use" && isSecret(selection.Recv()) {
+				at := s.at(expr.Sel.Pos())
+				file, _, _ := strings.Cut(at, ":")
+				found[file] = append(found[file], at)
+			}
+		}
+	}
+	for _, file := range slices.Sorted(maps.Keys(found)) {
+		slices.Sort(found[file])
+		allowed, ok := reveals()[file]
+		if !ok {
+			t.Errorf("%s looks into secrets at %v: add it to the table with the reason, or do without", file, found[file])
+		} else if len(found[file]) > allowed.calls {
+			t.Errorf("%s looks into secrets %d times, at %v; %d are accounted for (%s)", file, len(found[file]), found[file], allowed.calls, allowed.reason)
+		}
+	}
+	for file, r := range reveals() {
+		if r.reason == "" || r.calls < 1 {
+			t.Errorf("%s stands in the table without a reason", file)
+		}
+	}
+}
+
+// isSecret reports whether a type is claviger.Secret or a pointer to it.
+func isSecret(typ types.Type) bool {
+	if p, ok := types.Unalias(typ).(*types.Pointer); ok {
+		typ = p.Elem()
+	}
+	named, ok := types.Unalias(typ).(*types.Named)
+	return ok && objectName(named.Obj()) == module+".Secret"
+}
+
+// DTOs are encoded; a secret in one could not be, and has no business there.
+func TestAbuse_173_WireShapesHoldNoSecret(t *testing.T) {
+	for _, s := range load(t).packages {
+		if s.ImportPath != module+"/api" {
+			continue
+		}
+		for id, obj := range s.info.Uses {
+			if objectName(obj) == module+".Secret" {
+				t.Errorf("%s uses claviger.Secret: wire shapes never hold one", s.at(id.Pos()))
+			}
+		}
+	}
+}
+
+// scopeless are the exported methods of the store that take no Scope, although every
+// method that touches a tenant's rows must, and why. A method that stands neither
+// here nor takes a Scope fails the test.
+func scopeless() map[string]string {
+	plumbing := map[string]string{
+		"opens, closes or describes the database":                                "Close Ready Engine Regions InTx",
+		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID",
+		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
+		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets SealedConnections SealedSecrets",
+		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger Streams WalkStream LastCheckpoint AddCheckpoint WalkCheckpoints",
+		"counts of calls that the gate has already decided on":                   "AddUsage MarkUsed TouchAPIKeys",
+		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
+		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
+		"housekeeping by age": "PurgeExpired",
+	}
+	out := map[string]string{}
+	for reason, names := range plumbing {
+		for _, name := range strings.Fields(names) {
+			out[name] = reason
+		}
+	}
+	return out
+}
+
+func TestArchitecture_StoreMethodsTakeAScope(t *testing.T) {
+	exempt := scopeless()
+	for _, s := range load(t).packages {
+		if s.ImportPath != internal+"store" {
+			continue
+		}
+		for _, file := range s.files {
+			for _, decl := range file.Decls {
+				f, ok := decl.(*ast.FuncDecl)
+				if !ok || f.Recv == nil || !f.Name.IsExported() || exempt[f.Name.Name] != "" {
+					continue
+				}
+				if recv := lastName(deref(f.Recv.List[0].Type)); recv != "DB" && recv != "Tx" {
+					continue
+				}
+				if !takesScope(s, f) {
+					t.Errorf("%s: %s takes no claviger.Scope: whatever touches a tenant's rows adds one to its conditions", s.at(f.Pos()), f.Name.Name)
+				}
+			}
+		}
+	}
+}
+
+func deref(e ast.Expr) ast.Expr {
+	if star, ok := e.(*ast.StarExpr); ok {
+		return star.X
+	}
+	return e
+}
+
+func takesScope(s *source, f *ast.FuncDecl) bool {
+	obj, ok := s.info.Defs[f.Name].(*types.Func)
+	if !ok {
+		return false
+	}
+	for v := range obj.Signature().Params().Variables() {
+		if named, ok := types.Unalias(v.Type()).(*types.Named); ok && objectName(named.Obj()) == module+".Scope" {
+			return true
+		}
+	}
+	return false
+}
