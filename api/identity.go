@@ -7,6 +7,7 @@ type Whoami struct {
 	Object         string     `json:"object" enum:"caller"`
 	Kind           string     `json:"kind" enum:"operator,scoped,widget,api_key,session"`
 	ID             string     `json:"id" doc:"Of the key, application or token" example:"key_01jd5z8k4xe3vbmt0q6y2r9whc"`
+	TokenID        string     `json:"tokenId,omitempty" doc:"The jti of a short-lived token"`
 	OrganizationID string     `json:"organizationId"`
 	WorkspaceID    string     `json:"workspaceId,omitempty" doc:"The only workspace in reach; absent: all of them"`
 	UserID         string     `json:"userId,omitempty" doc:"The person behind it"`

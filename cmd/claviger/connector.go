@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"claviger/api"
+	"claviger/client"
+	"claviger/internal/catalog"
+)
+
+const maxDocument = 256 << 10
+
+func (p *program) connectorCommand() *cobra.Command {
+	return group("connector", "Definitions of external systems",
+		p.connectorList(), p.connectorShow(), p.connectorPut(), p.connectorDelete(), p.connectorLint())
+}
+
+func (p *program) connectorList() *cobra.Command {
+	var q client.ConnectorQuery
+	c := command("list", "List connectors", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		c, err := p.connect()
+		if err != nil {
+			return err
+		}
+		list, err := client.Collect(c.Connectors(ctx, q), 0)
+		if err != nil {
+			return err
+		}
+		return p.show(list, func() {
+			rows := make([][]string, len(list))
+			for i, k := range list {
+				rows[i] = []string{k.Key, k.Name, k.Kind, strconv.Itoa(k.Version), strings.Join(k.Categories, ","), methods(k)}
+			}
+			p.table("No connectors.", []string{"key", "name", "kind", "version", "categories", "auth"}, rows)
+		})
+	})
+	c.Flags().StringVar(&q.Search, "search", "", "part of a key or name")
+	c.Flags().StringVar(&q.Category, "category", "", "category")
+	c.Flags().StringVar(&q.Kind, "kind", "", "kind, for example http")
+	return c
+}
+
+func methods(k api.Connector) string {
+	keys := make([]string, len(k.Auth))
+	for i, m := range k.Auth {
+		keys[i] = m.Key
+	}
+	return strings.Join(keys, ",")
+}
+
+func (p *program) connectorShow() *cobra.Command {
+	var version int
+	c := command("show KEY", "Show a connector", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		c, err := p.connect()
+		if err != nil {
+			return err
+		}
+		k, err := c.Connector(ctx, args[0], version)
+		if err != nil {
+			return err
+		}
+		return p.show(k, func() { p.printConnector(k) })
+	})
+	c.Flags().IntVar(&version, "version", 0, "version; default: the newest")
+	c.ValidArgsFunction = p.completeConnectors
+	return c
+}
+
+func (p *program) printConnector(k api.Connector) {
+	p.fields([][2]string{
+		{"key", k.Key},
+		{"name", k.Name},
+		{"kind", k.Kind},
+		{"version", strconv.Itoa(k.Version)},
+		{"base URL", k.BaseURL},
+		{"hosts", strings.Join(k.AllowedHosts, " ")},
+		{"documentation", k.DocsURL},
+		{"actions", strings.Join(k.Actions, " ")},
+	})
+	var rows [][]string
+	for _, v := range k.Variables {
+		rows = append(rows, []string{"setting", v.Key, v.Type, needed(v.Required), v.Hint})
+	}
+	for _, m := range k.Auth {
+		for _, f := range m.Fields {
+			rows = append(rows, []string{"auth " + m.Key, f.Key, f.Type, needed(f.Required), f.Hint})
+		}
+	}
+	p.printf("\n")
+	p.table("It asks for no settings and no credentials.", []string{"part", "key", "type", "needed", "hint"}, rows)
+}
+
+func needed(required bool) string {
+	if required {
+		return "yes"
+	}
+	return "no"
+}
+
+func (p *program) connectorPut() *cobra.Command {
+	c := command("put FILE", "Store a connector document (YAML or JSON; - for standard input)", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		document, err := p.readDocument(args[0])
+		if err != nil {
+			return err
+		}
+		// Whether a host may be spoken to in plain http is the server's setting.
+		parsed, faults := catalog.Parse(args[0], document, catalog.Options{AllowPlain: func(string) bool { return true }})
+		if len(faults) > 0 {
+			p.printFaults(args[0], faults)
+			return failed(exitRefused)
+		}
+		c, err := p.connect()
+		if err != nil {
+			return err
+		}
+		stored, err := c.PutConnector(ctx, parsed.Key, document, !isJSON(document))
+		if err != nil {
+			return err
+		}
+		return p.show(stored, func() {
+			p.printf("Stored %s, version %d.\n", escape(stored.Key), stored.Version)
+			for _, change := range stored.Changes {
+				mark := ""
+				if change.Security {
+					mark = " (security)"
+				}
+				p.printf("  %s: %s -> %s%s\n", escape(change.Path), escape(change.Old), escape(change.New), mark)
+			}
+		})
+	})
+	return c
+}
+
+// isJSON tells the two forms of a document apart: a YAML one does not begin with a
+// brace.
+func isJSON(document []byte) bool {
+	return strings.HasPrefix(strings.TrimSpace(string(document)), "{")
+}
+
+func (p *program) connectorDelete() *cobra.Command {
+	c := command("delete KEY", "Delete a custom connector", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		c, err := p.connect()
+		if err != nil {
+			return err
+		}
+		gone, err := c.DeleteConnector(ctx, args[0])
+		return p.deleted(gone, err)
+	})
+	c.ValidArgsFunction = p.completeConnectors
+	return c
+}
+
+// deleted prints the confirmation of a deletion.
+func (p *program) deleted(gone api.Deleted, err error) error {
+	if err != nil {
+		return err
+	}
+	return p.show(gone, func() { p.printf("Deleted %s.\n", escape(gone.ID)) })
+}
+
+func (p *program) connectorLint() *cobra.Command {
+	return command("lint FILE...", "Check connector documents, without a server", cobra.MinimumNArgs(1), func(_ context.Context, args []string) error {
+		type finding struct {
+			File    string `json:"file"`
+			Line    int    `json:"line"`
+			Column  int    `json:"column"`
+			Path    string `json:"path,omitempty"`
+			Message string `json:"message"`
+			Hint    string `json:"hint,omitempty"`
+		}
+		all := []finding{}
+		for _, file := range args {
+			document, err := p.readDocument(file)
+			if err != nil {
+				return err
+			}
+			_, faults := catalog.Parse(file, document, catalog.Options{})
+			for _, f := range faults {
+				all = append(all, finding{file, f.Line, f.Column, f.Path, f.Message, f.Hint})
+			}
+			if !p.json {
+				p.printFaults(file, faults)
+			}
+		}
+		if err := p.show(all, func() {}); err != nil {
+			return err
+		}
+		if len(all) > 0 {
+			return failed(exitRefused)
+		}
+		return nil
+	})
+}
+
+func (p *program) printFaults(file string, faults []catalog.Fault) {
+	for _, f := range faults {
+		_, _ = fmt.Fprintf(p.stderr, "%s:%s\n", escape(file), escape(f.String()))
+	}
+}
+
+func (p *program) readDocument(file string) ([]byte, error) {
+	if file == "-" {
+		return p.readAll()
+	}
+	f, err := os.Open(filepath.Clean(file))
+	if err != nil {
+		return nil, usagef("%s", err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err != nil {
+		return nil, usagef("%s", err)
+	}
+	if len(b) > maxDocument {
+		return nil, usagef("%s is larger than 256 KiB.", file)
+	}
+	return b, nil
+}

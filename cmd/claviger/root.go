@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"claviger/client"
+)
+
+// program is one run of the command line.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	configDir      func() (string, error)
+
+	// Flags that all client commands share.
+	url  string
+	json bool
+
+	started bool // a command was found and its flags were read
+}
+
+// execute runs one command and answers the exit code.
+func (p *program) execute(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !p.started {
+		err = usageError{message: err.Error()}
+	}
+	return p.report(err)
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "claviger",
+		Short:         "A self-hosted credential broker",
+		Long:          "Claviger holds the credentials of your integrations, keeps them working, puts them on\noutgoing calls and records every use. The caller never holds the secret.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	clients := []*cobra.Command{
+		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.connectorCommand(), p.connectionCommand(),
+		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.versionCommand(),
+	}
+	for _, c := range clients {
+		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")
+		c.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON")
+	}
+	root.AddCommand(clients...)
+	p.mark(root)
+	return root
+}
+
+// mark makes every command note that it has started, so that errors before it are
+// known to be errors of usage, and makes groups of commands show their help.
+func (p *program) mark(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		p.mark(sub)
+	}
+	runE := c.RunE
+	if runE == nil {
+		if c.Run == nil && c.HasSubCommands() {
+			c.Args = cobra.NoArgs
+			c.RunE = func(c *cobra.Command, _ []string) error { p.started = true; return c.Help() }
+		}
+		return
+	}
+	c.RunE = func(c *cobra.Command, args []string) error { p.started = true; return runE(c, args) }
+}
+
+// command makes a command of a group.
+func command(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args) }}
+}
+
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short}
+	c.AddCommand(commands...)
+	return c
+}
+
+// connect makes a client of the server that the person is logged in to.
+func (p *program) connect() (*client.Client, error) {
+	s, err := p.session()
+	if err != nil {
+		return nil, err
+	}
+	return p.dial(s)
+}
+
+func (p *program) dial(s session) (*client.Client, error) {
+	var c *client.Client
+	var err error
+	s.Token.Use(func(b []byte) {
+		c, err = client.New(s.URL, string(b), client.WithUserAgent("claviger-cli/"+buildVersion().Version))
+	})
+	if err != nil {
+		return nil, usageError{message: err.Error(), hint: "Set --url, CLAVIGER_URL, or log in again with: claviger login"}
+	}
+	return c, nil
+}
+
+// build says which program this is.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Time     string `json:"time,omitempty"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+}
+
+func buildVersion() build {
+	b := build{Version: "development"}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	b.Go = info.GoVersion
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		b.Version = v
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.time":
+			b.Time = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		}
+	}
+	return b
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return command("version", "Print the version of this program", cobra.NoArgs, func(context.Context, []string) error {
+		b := buildVersion()
+		return p.show(b, func() {
+			p.printf("claviger %s\n", b.Version)
+			p.fields([][2]string{{"revision", b.Revision}, {"built from", b.Time}, {"go", b.Go}})
+		})
+	})
+}
+
+// when prints a moment for a person.
+func when(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }
