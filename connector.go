@@ -211,10 +211,15 @@ type ExpirySignal struct {
 	Equals any
 }
 
-// RateLimit is what a vendor allows one connection; zero means no limit known.
+// RateLimit is what a vendor allows one connection, and how its answers tell that
+// the limit was met; zero means not known.
 type RateLimit struct {
 	RequestsPerSecond float64
 	Burst             int
+	Status            []int  // statuses, beside 429, that may mean "too many requests"
+	RemainingHeader   string // with 0 in it, such a status means just that
+	ResetHeader       string // when the limit opens again, in ResetFormat
+	ResetFormat       string // epochSeconds, epochMilliseconds, deltaSeconds, rfc3339, duration (Go's)
 }
 
 // Origin answers scheme://host[:port] of a base URL, lower case, the default port

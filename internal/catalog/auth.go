@@ -1,0 +1,314 @@
+package catalog
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"claviger"
+)
+
+func (c *checker) auth(o object, conn *claviger.Connector) {
+	if n := o.need("auth"); n != nil && n.kind == kindArray && len(n.items) == 0 {
+		c.fault(n, "auth", CodeMissing, "declare {key: none, type: none} for a system without authentication", "needs at least one method")
+	}
+	seen := map[string]bool{}
+	for i, item := range o.list("auth", maxAuth) {
+		path := index("auth", i)
+		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "fields", "inject", "test", "permissions")
+		if !ok {
+			continue
+		}
+		m := claviger.AuthMethod{
+			Key: a.key("key"), Label: a.text("label", 100), DocsURL: a.link("docsUrl"),
+			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom")),
+		}
+		if seen[m.Key] {
+			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", quote(m.Key))
+		}
+		seen[m.Key] = true
+		m.Fields = c.fields(a)
+		m.Inject = c.inject(a, &m)
+		if n := a.n.get("test"); n != nil && (n.kind != kindString || n.text != "none") {
+			m.Test = c.probe(n, a.at("test"))
+		}
+		m.Permissions = c.permissions(a, &m)
+		conn.Auth = append(conn.Auth, m)
+	}
+}
+
+func (c *checker) fields(a object) []claviger.Field {
+	var out []claviger.Field
+	for i, item := range a.list("fields", maxFields) {
+		f, ok := c.object(item, index(a.at("fields"), i), "key", "label", "type", "secret", "required", "pattern", "softPattern", "options", "hint", "docsUrl")
+		if !ok {
+			continue
+		}
+		x := claviger.Field{
+			Key: f.name("key"), Label: f.text("label", 100), Secret: f.bool("secret"), Required: f.bool("required"), Hint: f.text("hint", 500),
+			Pattern: f.pattern("pattern"), SoftPattern: f.pattern("softPattern"), Options: f.texts("options", maxList), DocsURL: f.link("docsUrl"),
+			Type: f.choice("type", false, "text", "password", "number", "select", "json", "file"),
+		}
+		if x.Type == "" {
+			x.Type = "text"
+			if x.Secret {
+				x.Type = "password"
+			}
+		}
+		if (x.Type == "select") != (len(x.Options) > 0) {
+			c.fault(item, f.at("options"), CodeValue, "", "a select, and nothing else, has options")
+		}
+		if slices.ContainsFunc(out, func(y claviger.Field) bool { return y.Key == x.Key }) {
+			c.fault(item, f.at("key"), CodeDuplicate, "", "the field %s is there twice", quote(x.Key))
+		}
+		if _, both := c.variables[x.Key]; both {
+			c.fault(item, f.at("key"), CodeDuplicate, "rename one of them", "the field %s has the name of a variable", quote(x.Key))
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// inject compiles the places where credentials go. Each injection names at least
+// one field: a constant belongs to headers, and a constant credential nowhere.
+func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection {
+	items := a.list("inject", 16)
+	if (m.Type == claviger.AuthNone) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
+		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing; every other type injects`, "the type and the injections do not fit")
+	}
+	known := func(name string) string {
+		if _, ok := m.Field(name); ok {
+			return ""
+		}
+		return c.variableName(name)
+	}
+	taken := map[string]bool{}
+	var out []claviger.Injection
+	for i, item := range items {
+		path := index(a.at("inject"), i)
+		place := "" // which keys are known depends on where it goes
+		if n := item.get("in"); n != nil {
+			place = n.text
+		}
+		keys := []string{"in", "name", "value"}
+		if place == "basic" {
+			keys = []string{"in", "username", "password"}
+		}
+		o, ok := c.object(item, path, keys...)
+		if !ok {
+			continue
+		}
+		in := claviger.Injection{In: o.choice("in", true, "header", "query", "cookie", "body", "basic")}
+		id := "header authorization"
+		if place == "basic" {
+			in.Username = c.template(o.need("username"), o.at("username"), known)
+			in.Password = c.template(o.n.get("password"), o.at("password"), known)
+		} else {
+			in.Name = o.needText("name", 100)
+			in.Value = c.template(o.need("value"), o.at("value"), known)
+			c.injectionName(o, in)
+			id = place + " " + fold(in.Name)
+		}
+		if taken[id] {
+			c.fault(item, path, CodeDuplicate, "", "two injections fill the same place")
+		}
+		taken[id] = true
+		names := slices.Concat(in.Value.Names(), in.Username.Names(), in.Password.Names())
+		if !slices.ContainsFunc(names, func(name string) bool { _, ok := m.Field(name); return ok }) {
+			c.fault(item, path, CodeLiteralSecret, "name a field, as in ${apiKey}; a constant goes under headers", "the injection names no field")
+		}
+		out = append(out, in)
+	}
+	return out
+}
+
+func (c *checker) injectionName(o object, in claviger.Injection) {
+	n := o.n.get("name")
+	if n == nil || in.Name == "" {
+		return
+	}
+	switch in.In {
+	case "header":
+		c.headerName(n, o.at("name"), in.Name)
+		if v := o.n.get("value"); v != nil {
+			c.headerText(v, o.at("value"))
+		}
+	case "cookie":
+		if !tokenChars.MatchString(in.Name) {
+			c.fault(n, o.at("name"), CodeValue, "letters, digits, hyphens and underscores", "is not a cookie name")
+		}
+	default:
+		if strings.ContainsAny(in.Name, "&=;#?%+ \t\r\n\"'<>\\") {
+			c.fault(n, o.at("name"), CodeValue, "letters, digits and -_.[]", "is not a parameter name")
+		}
+	}
+}
+
+// probe compiles a cheap call.
+func (c *checker) probe(n *node, path string) *claviger.Probe {
+	o, ok := c.object(n, path, "method", "path", "query", "headers", "body", "expectStatus", "expectBody", "account")
+	if !ok {
+		return nil
+	}
+	p := &claviger.Probe{
+		Method:  o.choice("method", true, "GET", "HEAD", "POST"),
+		Path:    c.pathTemplate(o, "path", c.variableName),
+		Query:   c.query(o, c.variableName),
+		Headers: c.headers(o, "headers", c.variableName), ExpectStatus: c.statuses(o, "expectStatus"),
+	}
+	if len(p.ExpectStatus) == 0 {
+		p.ExpectStatus = []int{200}
+	}
+	if body := o.n.get("body"); body != nil {
+		if c.is(body, o.at("body"), kindObject, kindArray) {
+			c.plainTree(body, o.at("body"))
+			p.Body = body.appendJSON(nil)
+		}
+		if p.Method != "POST" {
+			c.fault(body, o.at("body"), CodeValue, "use POST", "only POST has a body here")
+		}
+	}
+	if t, ok := c.object(o.n.get("expectBody"), o.at("expectBody"), "path", "equals", "notNull"); ok {
+		test := &claviger.BodyTest{Path: t.jsonPath("path"), Equals: t.scalar("equals"), NotNull: t.bool("notNull")}
+		if test.Path == "" {
+			t.need("path")
+		}
+		if (t.n.get("equals") != nil) == test.NotNull {
+			c.fault(t.n, t.path, CodeValue, "", "has either equals or notNull: true")
+		}
+		p.ExpectBody = test
+	}
+	if acc, ok := c.object(o.n.get("account"), o.at("account"), "id", "name"); ok {
+		p.AccountID, p.AccountName = acc.jsonPath("id"), acc.jsonPath("name")
+	}
+	return p
+}
+
+// permissions compiles where granted scopes are read. "none" says that the vendor
+// does not show them.
+func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.PermissionProbe {
+	n := a.n.get("permissions")
+	if n == nil || n.kind == kindString && n.text == "none" {
+		return nil
+	}
+	o, ok := c.object(n, a.at("permissions"), "from", "name", "path", "separator", "request", "required", "forActions")
+	if !ok {
+		return nil
+	}
+	p := &claviger.PermissionProbe{
+		From: o.choice("from", true, "header", "body", "request"), Name: o.text("name", 100), Path: o.jsonPath("path"),
+		Separator: o.text("separator", 8), Required: o.texts("required", maxList),
+	}
+	if r := o.n.get("request"); r != nil {
+		p.Request = c.probe(r, o.at("request"))
+	}
+	switch {
+	case p.From == "header" && (p.Name == "" || p.Separator == "" || p.Path != "" || p.Request != nil):
+		c.fault(n, o.path, CodeMissing, "", `"header" has a name and a separator, and neither path nor request`)
+	case p.From == "body" && (p.Path == "" || p.Name != "" || p.Request != nil):
+		c.fault(n, o.path, CodeMissing, "", `"body" has a path, and neither name nor request`)
+	case p.From == "request" && (p.Path == "") == (p.Name == "") || p.From == "request" && o.n.get("request") == nil:
+		c.fault(n, o.path, CodeMissing, "", `"request" has a request and either path or name`)
+	case p.From != "request" && m.Test == nil:
+		c.fault(n, o.path, CodeMissing, "declare a test", "scopes are read from the test's answer, and there is no test")
+	}
+	if p.Name != "" {
+		c.headerName(o.n.get("name"), o.at("name"), p.Name)
+	}
+	if p.From == "header" && m.Test != nil {
+		m.Test.ScopesHeader = p.Name
+	}
+	if f := o.n.get("forActions"); f != nil && c.is(f, o.at("forActions"), kindObject) {
+		p.ForActions = map[string][]string{}
+		inner := object{c: c, n: f, path: o.at("forActions")}
+		for _, member := range f.members {
+			p.ForActions[member.key] = inner.texts(member.key, maxList)
+		}
+	}
+	return p
+}
+
+// permissionsFit checks that forActions names actions of the document.
+func (c *checker) permissionsFit(o object, conn *claviger.Connector) {
+	for i, item := range o.list("auth", maxAuth) {
+		f := item.get("permissions").get("forActions")
+		if f == nil {
+			continue
+		}
+		for _, m := range f.members {
+			if _, ok := conn.Action(m.key); !ok {
+				c.fault(&node{line: m.line, column: m.column}, index("auth", i)+".permissions.forActions."+m.key, CodeUnknown, "", "there is no action %s", quote(m.key))
+			}
+		}
+	}
+}
+
+// statuses answers a list of HTTP statuses.
+func (c *checker) statuses(o object, key string) []int {
+	var out []int
+	for i, item := range o.list(key, 20) {
+		path := index(o.at(key), i)
+		if !c.is(item, path, kindInteger) {
+			continue
+		}
+		v, err := strconv.Atoi(item.text)
+		if err != nil || v < 100 || v > 599 {
+			c.fault(item, path, CodeValue, "", "is no HTTP status")
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// positive answers a number above zero, 0 if absent.
+func (o object) positive(key string) float64 {
+	n := o.n.get(key)
+	if n == nil || !o.c.is(n, o.at(key), kindNumber, kindInteger) {
+		return 0
+	}
+	v, err := strconv.ParseFloat(n.text, 64)
+	if err != nil || v <= 0 || v > 1e6 || math.IsNaN(v) {
+		o.c.fault(n, o.at(key), CodeValue, "", "must be above 0 and at most 1000000")
+	}
+	return v
+}
+
+// jsonPath answers a path into JSON as it is written, once it is known to parse.
+func (o object) jsonPath(key string) string {
+	n := o.n.get(key)
+	if n == nil || !o.c.is(n, o.at(key), kindString) {
+		return ""
+	}
+	if _, err := ParsePath(n.text); err != nil {
+		o.c.fault(n, o.at(key), CodeValue, "for example $.user.id or $.items[*].name", "%s", err)
+		return ""
+	}
+	return n.text
+}
+
+// scalar answers a string, number, boolean or null.
+func (o object) scalar(key string) any {
+	n := o.n.get(key)
+	if n == nil || !o.c.is(n, o.at(key), kindString, kindInteger, kindNumber, kindBool, kindNull) {
+		return nil
+	}
+	if n.kind == kindString {
+		o.c.plain(n, o.at(key))
+	}
+	return n.tree()
+}
+
+// plainTree refuses template syntax in every string below n.
+func (c *checker) plainTree(n *node, path string) {
+	if n.kind == kindString {
+		c.plain(n, path)
+	}
+	for _, m := range n.members {
+		c.plain(&node{line: m.line, column: m.column, text: m.key}, path)
+		c.plainTree(m.value, join(path, m.key))
+	}
+	for i, item := range n.items {
+		c.plainTree(item, index(path, i))
+	}
+}

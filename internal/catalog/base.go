@@ -1,0 +1,291 @@
+package catalog
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"claviger"
+)
+
+// base compiles baseUrl and allowedHosts: where this connector's credentials may
+// travel. The host is checked as the template's text, label by label, so that no
+// value of a variable can reach past the label it fills.
+func (c *checker) base(o object, conn *claviger.Connector) {
+	for i, host := range o.texts("allowedHosts", 32) {
+		if !hostPattern(host) {
+			c.fault(o.n.get("allowedHosts").items[i], index("allowedHosts", i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", quote(host))
+		}
+		conn.AllowedHosts = append(conn.AllowedHosts, host)
+	}
+	n := o.need("baseUrl")
+	if n == nil || !c.is(n, "baseUrl", kindString) {
+		return
+	}
+	text := strings.TrimSuffix(n.text, "/")
+	t := c.template(&node{kind: kindString, line: n.line, column: n.column, text: text}, "baseUrl", c.variableName)
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok || scheme != "https" && scheme != "http" {
+		c.fault(n, "baseUrl", CodeHost, "start with https://", "must be an https address")
+		return
+	}
+	authority, path := rest, ""
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	if path != "" {
+		c.path(n, "baseUrl", path)
+		c.positions(path, n, "baseUrl")
+	}
+	host, ok := c.authority(n, authority)
+	if !ok {
+		return
+	}
+	if scheme == "http" && (c.opts.AllowPlain == nil || strings.Contains(host, "${") || !c.opts.AllowPlain(host)) {
+		c.fault(n, "baseUrl", CodeHost, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW", "plain http is not open for this host")
+	}
+	c.covered(n, host, conn)
+	conn.BaseURL = t
+}
+
+// authority takes the host out of host[:port] and checks the port.
+func (c *checker) authority(n *node, authority string) (host string, ok bool) {
+	if strings.ContainsAny(authority, `@?#\%`) {
+		c.fault(n, "baseUrl", CodeHost, "only a host and a port before the path", "must not have a user, a query or a fragment")
+		return "", false
+	}
+	host, port := authority, ""
+	if v6, rest, found := strings.Cut(strings.TrimPrefix(authority, "["), "]"); found && authority[0] == '[' {
+		host, port = v6, rest
+		if port != "" && port[0] != ':' {
+			host = ""
+		}
+		port = strings.TrimPrefix(port, ":")
+	} else if i := strings.LastIndexByte(authority, ':'); i >= 0 {
+		host, port = authority[:i], authority[i+1:]
+		if port == "" {
+			host = ""
+		}
+	}
+	if p, err := strconv.Atoi(port); port != "" && (err != nil || p < 1 || p > 65535 || strconv.Itoa(p) != port) {
+		c.fault(n, "baseUrl", CodeHost, "a decimal number, no variable", "the port is not valid")
+		return "", false
+	}
+	if host == "" {
+		c.fault(n, "baseUrl", CodeHost, "", "the host is missing")
+		return "", false
+	}
+	return host, true
+}
+
+// covered checks the host, with its variables, against allowedHosts.
+func (c *checker) covered(n *node, host string, conn *claviger.Connector) {
+	if name, ok := wholeHole(host); ok {
+		c.wholeHost(n, c.variables[name], conn)
+		return
+	}
+	labels, literal := strings.Split(host, "."), 0
+	probe := make([]string, len(labels))
+	for i, label := range labels {
+		probe[i] = label
+		if !strings.Contains(label, "${") {
+			literal++
+			continue
+		}
+		name, whole := wholeHole(label)
+		v := c.variables[name]
+		if !whole || v == nil || v.Type == claviger.VariableHostname || v.Type == claviger.VariablePathSegment {
+			c.fault(n, "baseUrl", CodeHost, "use a variable of type hostLabel, uuid or enum, between dots", "a variable in the host must fill one whole label")
+			return
+		}
+		for _, value := range v.Values {
+			if !hostLabel(value) {
+				c.fault(n, "baseUrl", CodeHost, "", "the variable %s stands in the host, but one of its values is no host label", quote(name))
+				return
+			}
+		}
+		probe[i] = "x"
+	}
+	if len(labels)-literal > 0 && (literal < 2 || strings.Contains(strings.Join(labels[len(labels)-2:], "."), "${")) {
+		c.fault(n, "baseUrl", CodeHost, "", "the last two labels of the host must be written out")
+		return
+	}
+	sample := strings.Join(probe, ".")
+	if !plainHost(sample) {
+		c.fault(n, "baseUrl", CodeHost, "a full name in lower case", "the host is not valid")
+		return
+	}
+	if literal == len(labels) && conn.AllowedHosts == nil {
+		conn.AllowedHosts = []string{host}
+	}
+	if literal < len(labels) && !coversPattern(sample, conn.AllowedHosts) || !hostAllowed(sample, conn.AllowedHosts) {
+		c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover the host of baseUrl")
+	}
+}
+
+// wholeHost checks a host that is one variable. A hostname is pinned to each
+// connection when it is made; an enum brings its hosts along.
+func (c *checker) wholeHost(n *node, v *claviger.Variable, conn *claviger.Connector) {
+	switch {
+	case v == nil: // reported by the template
+	case v.Type == claviger.VariableEnum:
+		for _, value := range v.Values {
+			if !plainHost(value) {
+				c.fault(n, "baseUrl", CodeHost, "", "the variable %s is the host, but one of its values is no host name", quote(v.Key))
+			} else if conn.AllowedHosts != nil && !hostAllowed(value, conn.AllowedHosts) {
+				c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover %s", quote(value))
+			}
+		}
+		if conn.AllowedHosts == nil {
+			conn.AllowedHosts = v.Values
+		}
+	case v.Type != claviger.VariableHostname:
+		c.fault(n, "baseUrl", CodeHost, "use a variable of type hostname or enum", "the whole host cannot be a variable of this type")
+	}
+}
+
+// coversPattern reports whether a wildcard, not only an exact host, covers a host
+// with variables.
+func coversPattern(host string, patterns []string) bool {
+	for _, p := range patterns {
+		if strings.HasPrefix(p, "*.") && hostAllowed(host, []string{p}) {
+			return true
+		}
+	}
+	return false
+}
+
+// wholeHole answers the name if s is one bare hole and nothing else.
+func wholeHole(s string) (name string, ok bool) {
+	t, err := claviger.ParseTemplate(s)
+	if err != nil {
+		return "", false
+	}
+	return t.Hole()
+}
+
+// path checks the literal text of a path template: absolute, canonical, without
+// dot segments, query, fragment and escapes.
+func (c *checker) path(n *node, at, text string) {
+	literal := text
+	for {
+		i := strings.Index(literal, "${")
+		j := strings.IndexByte(literal[max(i, 0):], '}')
+		if i < 0 || j < 0 {
+			break
+		}
+		literal = literal[:i] + "x" + literal[i+j+1:]
+	}
+	if !strings.HasPrefix(literal, "/") {
+		c.fault(n, at, CodeValue, "for example /users/me", "a path must begin with /")
+		return
+	}
+	for segment := range strings.SplitSeq(literal[1:], "/") {
+		if segment == "." || segment == ".." || segment == "" && literal != "/" && !strings.HasSuffix(literal, "/") {
+			c.fault(n, at, CodeValue, "", "a path must not have empty or dot segments")
+			return
+		}
+	}
+	if strings.Contains(literal, "//") {
+		c.fault(n, at, CodeValue, "", "a path must not have empty or dot segments")
+		return
+	}
+	for i := range len(literal) {
+		if c0 := literal[i]; c0 != '/' && !unreserved(c0) && strings.IndexByte("!$&'()*+,=:@", c0) < 0 {
+			c.fault(n, at, CodeValue, "parameters belong in query", "a path must not have the character %s", quote(string(rune(c0))))
+			return
+		}
+	}
+}
+
+// positions checks that the variables of a path are of types that fit a path.
+func (c *checker) positions(path string, n *node, at string) {
+	inPath, err := claviger.ParseTemplate(path)
+	if err != nil {
+		return // reported for the whole
+	}
+	for _, name := range inPath.Names() {
+		if v := c.variables[name]; v != nil && v.Type == claviger.VariableHostname {
+			c.fault(n, at, CodeTemplate, "use pathSegment", "%s is a host name and cannot stand in a path", quote(name))
+		}
+	}
+}
+
+// unreserved is the set of RFC 3986, section 2.3.
+func unreserved(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-._~", c) >= 0
+}
+
+// pathSegment reports whether s is one path segment that needs no escaping and is
+// no dot segment.
+func pathSegment(s string) bool {
+	if s == "" || len(s) > 256 || s == "." || s == ".." {
+		return false
+	}
+	for i := range len(s) {
+		if !unreserved(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Base answers the base URL of a connector for the given settings, which
+// [CheckSettings] has accepted: scheme, host, port and path, without a trailing
+// slash. The result is parsed from its text and its host compared with what the
+// connector declares; anything else is an *Error of KindInvalid.
+func Base(conn *claviger.Connector, settings map[string]string) (*url.URL, error) {
+	var bad error
+	text, err := conn.BaseURL.Render(func(name string) (string, bool) {
+		for i := range conn.Variables {
+			v := &conn.Variables[i]
+			if v.Key != name {
+				continue
+			}
+			value := settings[name]
+			if value == "" {
+				value = v.Default
+			}
+			if !fits(v, value) && bad == nil {
+				bad = settingFault(v, value)
+			}
+			return value, true
+		}
+		return "", false
+	}, nil)
+	if bad != nil {
+		return nil, bad
+	}
+	if err != nil {
+		return nil, claviger.Invalid("settings", "invalid_format", "The connector's address needs a setting that is missing.").With(err)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" || !plainHost(u.Hostname()) || !declared(conn, u) {
+		return nil, claviger.Invalid("settings", "invalid_format", "The settings do not make a valid address of this connector.")
+	}
+	return u, nil
+}
+
+// declared reports whether a rendered base URL lies where the document says.
+func declared(conn *claviger.Connector, u *url.URL) bool {
+	text := conn.BaseURL.String()
+	scheme, _, _ := strings.Cut(text, "://")
+	if u.Scheme != scheme {
+		return false
+	}
+	return hostAllowed(u.Hostname(), conn.AllowedHosts) || pinnedHost(conn)
+}
+
+// pinnedHost reports whether the whole host is a variable of type hostname.
+func pinnedHost(conn *claviger.Connector) bool {
+	_, rest, _ := strings.Cut(conn.BaseURL.String(), "://")
+	for i := range conn.Variables {
+		v := &conn.Variables[i]
+		hole, tail := "${"+v.Key+"}", ""
+		if v.Type == claviger.VariableHostname && strings.HasPrefix(rest, hole) {
+			tail = rest[len(hole):]
+			return tail == "" || tail[0] == '/' || tail[0] == ':'
+		}
+	}
+	return false
+}

@@ -1,0 +1,257 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"claviger"
+)
+
+// maxFiles bounds the documents of one folder.
+const maxFiles = 2000
+
+// FileFaults are the faults of one file.
+type FileFaults struct {
+	File   string
+	Faults []Fault
+}
+
+// Catalog is the connectors that every organization sees: the built-in ones and
+// those of the operator's folder. It is safe for concurrent use; a connector that
+// it answers is never changed.
+type Catalog struct {
+	opts    Options
+	builtin map[string]*claviger.Connector
+
+	mu    sync.RWMutex
+	dir   string
+	files map[string]loaded // of dir, by file name
+	all   map[string]*claviger.Connector
+	order []*claviger.Connector // sorted by key
+}
+
+// loaded is the last good reading of a file, and what it was read from.
+type loaded struct {
+	modified time.Time
+	size     int64
+	conn     *claviger.Connector // nil if the file was never good
+	faults   []Fault
+}
+
+// Load reads the built-in documents: every .yaml, .yml and .json file at the top of
+// fsys. A fault in any of them is an error, because they ship with the program.
+func Load(fsys fs.FS, opts Options) (*Catalog, error) {
+	c := &Catalog{opts: opts, builtin: map[string]*claviger.Connector{}, files: map[string]loaded{}}
+	names, err := documents(fsys)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		data, _, err := readFile(fsys, name)
+		if err != nil {
+			return nil, err
+		}
+		conn, faults := Parse(name, data, opts)
+		if len(faults) > 0 {
+			return nil, fmt.Errorf("catalog: %s:%s", name, faults[0])
+		}
+		if c.builtin[conn.Key] != nil {
+			return nil, fmt.Errorf("catalog: %s: the key %s is taken", name, conn.Key)
+		}
+		c.builtin[conn.Key] = conn
+	}
+	c.publish()
+	return c, nil
+}
+
+// documents answers the names of the files that hold documents, sorted.
+func documents(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		switch path.Ext(e.Name()) {
+		case ".yaml", ".yml", ".json":
+			if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	if len(names) > maxFiles {
+		return nil, fmt.Errorf("catalog: the folder holds more than %d documents", maxFiles)
+	}
+	return names, nil
+}
+
+// readFile reads one file up to one byte past the limit, which Parse then refuses.
+func readFile(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("catalog: %s is no regular file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	return data, info, err
+}
+
+// LoadDir makes dir the operator's folder and reads it. The faults of broken files
+// are answered, the good ones are in the catalog; the error tells that the folder
+// itself cannot be read.
+func (c *Catalog) LoadDir(dir string) ([]FileFaults, error) {
+	c.mu.Lock()
+	c.dir, c.files = dir, map[string]loaded{}
+	c.mu.Unlock()
+	return c.Reload(context.Background())
+}
+
+// Reload reads the files of the operator's folder that changed since they were last
+// read, by time and size. A file that broke keeps its last good connector; one that
+// is gone takes its connector along. Faults are answered at every call for as long
+// as the file is broken. Without a folder it does nothing. It keeps within the
+// folder: a symbolic link out of it is not followed.
+func (c *Catalog) Reload(ctx context.Context) ([]FileFaults, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir == "" {
+		return nil, nil
+	}
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return nil, fmt.Errorf("catalog: the connectors folder cannot be opened: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	fsys := root.FS()
+	names, err := documents(fsys)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]loaded, len(names))
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		files[name] = c.reread(fsys, name, c.files[name])
+	}
+	c.files = files
+	return c.publish(), nil
+}
+
+// reread answers a file's reading, the old one if the file did not change.
+func (c *Catalog) reread(fsys fs.FS, name string, old loaded) loaded {
+	info, err := fs.Stat(fsys, name)
+	if err == nil && old.size == info.Size() && old.modified.Equal(info.ModTime()) && (old.conn != nil || old.faults != nil) {
+		return old
+	}
+	data, info, err := readFile(fsys, name)
+	if err != nil {
+		return loaded{conn: old.conn, faults: []Fault{{Code: CodeSyntax, Message: "the file cannot be read"}}}
+	}
+	now := loaded{modified: info.ModTime(), size: info.Size(), conn: old.conn}
+	conn, faults := Parse(name, data, c.opts)
+	if now.faults = faults; len(faults) == 0 {
+		now.conn = conn
+	}
+	return now
+}
+
+// publish rebuilds what Get and List answer, from the built-in connectors and the
+// files in the order of their names. The caller holds the lock.
+func (c *Catalog) publish() []FileFaults {
+	c.all = maps.Clone(c.builtin)
+	skeletons := map[string]string{}
+	for key := range c.builtin {
+		skeletons[skeleton(key)] = key
+	}
+	var out []FileFaults
+	for _, name := range slices.Sorted(maps.Keys(c.files)) {
+		f := c.files[name]
+		faults := f.faults
+		if f.conn != nil {
+			if taken, ok := skeletons[skeleton(f.conn.Key)]; ok {
+				faults = append(slices.Clone(faults), Fault{
+					Line: 1, Column: 1, Path: "key", Code: CodeReserved, Hint: "choose another key",
+					Message: fmt.Sprintf("%s can be taken for %s, which is in the catalogue already", quote(f.conn.Key), quote(taken)),
+				})
+			} else {
+				c.all[f.conn.Key] = f.conn
+				skeletons[skeleton(f.conn.Key)] = f.conn.Key
+			}
+		}
+		if len(faults) > 0 {
+			out = append(out, FileFaults{File: name, Faults: faults})
+		}
+	}
+	c.order = slices.SortedFunc(maps.Values(c.all), func(a, b *claviger.Connector) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// Get answers the connector of the given key.
+func (c *Catalog) Get(key string) (*claviger.Connector, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	conn, ok := c.all[key]
+	return conn, ok
+}
+
+// Filter narrows a list; an empty field narrows nothing.
+type Filter struct {
+	Search   string // part of key or name, without case
+	Category string
+	Kind     string
+}
+
+// Matches reports whether a connector passes the filter.
+func (f Filter) Matches(conn *claviger.Connector) bool {
+	search := strings.ToLower(strings.TrimSpace(f.Search))
+	return (search == "" || strings.Contains(conn.Key, search) || strings.Contains(strings.ToLower(conn.Name), search)) &&
+		(f.Category == "" || slices.Contains(conn.Categories, f.Category)) &&
+		(f.Kind == "" || conn.Kind == f.Kind)
+}
+
+// List answers the connectors that pass the filter, by key.
+func (c *Catalog) List(f Filter) []*claviger.Connector {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out []*claviger.Connector
+	for _, conn := range c.order {
+		if f.Matches(conn) {
+			out = append(out, conn)
+		}
+	}
+	return out
+}
+
+// CheckKey refuses a key for an organization's own connector that is taken by, or
+// can be mistaken for, one of this catalog: an *Error of KindConflict, code
+// reserved_key.
+func (c *Catalog) CheckKey(key string) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	want := skeleton(key)
+	for _, conn := range c.order {
+		if skeleton(conn.Key) == want {
+			e := claviger.Errorf(claviger.KindConflict, "reserved_key", "The key is that of %s, or can be taken for it. Choose another key.", conn.Key)
+			e.Param = "key"
+			return e
+		}
+	}
+	return nil
+}

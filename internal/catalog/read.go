@@ -1,0 +1,125 @@
+package catalog
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The bounds of a document.
+const (
+	maxDocument = 256 << 10
+	maxDepth    = 32
+	maxNodes    = 10_000
+)
+
+// reader turns text into a tree of nodes and stops at the first fault: what follows
+// a syntax error is guesswork.
+type reader struct {
+	data  []byte
+	lines []int // offset of each line's first byte
+	nodes int
+	fault *Fault
+}
+
+// read answers the tree of a document, or the one fault that stopped it. A name
+// that ends in .yaml or .yml is read as YAML, one that ends in .json as JSON, any
+// other by its first character.
+func read(name string, data []byte) (*node, *Fault) {
+	r := &reader{data: data}
+	if len(data) > maxDocument {
+		return nil, &Fault{Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", maxDocument>>10)}
+	}
+	if f := r.text(); f != nil {
+		return nil, f
+	}
+	var root *node
+	ext := path.Ext(name)
+	first := bytes.TrimLeft(data, " \t\r\n")
+	if ext == ".json" || ext != ".yaml" && ext != ".yml" && bytes.HasPrefix(first, []byte("{")) {
+		root = r.json()
+	} else {
+		root = r.yaml()
+	}
+	if r.fault != nil {
+		return nil, r.fault
+	}
+	root.sortMembers()
+	return root, nil
+}
+
+// text refuses what is not plain UTF-8: byte order marks, other encodings, control
+// characters, and characters that are invisible or turn the direction of the text,
+// which would show a reviewer something else than what is compiled.
+func (r *reader) text() *Fault {
+	r.lines = []int{0}
+	for i := 0; i < len(r.data); {
+		c, size := utf8.DecodeRune(r.data[i:])
+		if c == '\n' {
+			r.lines = append(r.lines, i+1)
+		}
+		switch {
+		case c == utf8.RuneError && size <= 1:
+			return r.textFault(i, "the document is not UTF-8")
+		case c == '\uFEFF':
+			return r.textFault(i, "the document has a byte order mark")
+		case c < 0x20 && c != '\n' && c != '\r' && c != '\t', c >= 0x7f && c < 0xa0:
+			return r.textFault(i, "the document has a control character")
+		case c > 0x7f && (unicode.Is(unicode.Cf, c) || unicode.Is(unicode.Zl, c) || unicode.Is(unicode.Zp, c)):
+			return r.textFault(i, "the document has an invisible or direction-changing character")
+		}
+		i += size
+	}
+	return nil
+}
+
+func (r *reader) textFault(offset int, message string) *Fault {
+	line, column := r.place(offset)
+	return &Fault{Line: line, Column: column, Code: CodeSyntax, Message: message, Hint: "save it as plain UTF-8 text"}
+}
+
+// place answers the line and column, from 1, of an offset.
+func (r *reader) place(offset int) (line, column int) {
+	lo, hi := 0, len(r.lines)
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; r.lines[mid] <= offset {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	if len(r.lines) == 0 {
+		return 1, offset + 1
+	}
+	return lo + 1, offset - r.lines[lo] + 1
+}
+
+// fail keeps the first fault.
+func (r *reader) fail(line, column int, code, message, hint string) {
+	if r.fault == nil {
+		r.fault = &Fault{Line: line, Column: column, Code: code, Message: message, Hint: hint}
+	}
+}
+
+// enter counts a node and checks the bounds.
+func (r *reader) enter(line, column, depth int) bool {
+	r.nodes++
+	if r.nodes > maxNodes {
+		r.fail(line, column, CodeLimit, fmt.Sprintf("the document has more than %d values", maxNodes), "")
+	}
+	if depth > maxDepth {
+		r.fail(line, column, CodeLimit, fmt.Sprintf("the document is nested deeper than %d", maxDepth), "")
+	}
+	return r.fault == nil
+}
+
+// addMember appends a key to an object unless it is there already.
+func (r *reader) addMember(n *node, m member) {
+	if n.get(m.key) != nil {
+		r.fail(m.line, m.column, CodeDuplicate, fmt.Sprintf("the key %s is there twice", quote(m.key)), "keep one of them")
+		return
+	}
+	n.members = append(n.members, m)
+}
