@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+
+	"claviger"
+)
+
+const keysetColumns = "organization, wrapped, version, updated_at"
+
+func scanKeyset(r row) (claviger.Keyset, error) {
+	var k claviger.Keyset
+	var updated int64
+	err := r.Scan(&k.Organization, &k.Wrapped, &k.Version, &updated)
+	k.UpdatedAt = fromMillis(updated)
+	return k, err
+}
+
+// Keyset answers the wrapped keyset of an organization, or the instance's for "".
+// Keysets take no scope: they are worthless without the master key, and only the
+// vault asks for them.
+func (db *DB) Keyset(ctx context.Context, organization claviger.OrganizationID) (claviger.Keyset, error) {
+	return fromControl(ctx, db, scanKeyset, "SELECT "+keysetColumns+" FROM keysets WHERE organization = $1", string(organization))
+}
+
+// Keysets lists up to limit (at most 1000) keysets above an organization's id, by
+// id, without the instance's.
+func (db *DB) Keysets(ctx context.Context, after claviger.OrganizationID, limit int) ([]claviger.Keyset, error) {
+	return listControl(ctx, db, scanKeyset, "SELECT "+keysetColumns+" FROM keysets WHERE organization > $1 ORDER BY organization LIMIT $2",
+		string(after), int64(min(max(limit, 1), 1000)))
+}
+
+// PutKeyset keeps a wrapped keyset as version expect+1. expect 0 means that there
+// is none yet: another is a conflict on "id". A version other than expect is
+// [ErrStale].
+func (tx *Tx) PutKeyset(ctx context.Context, k claviger.Keyset, expect int64) error {
+	var err error
+	if expect == 0 {
+		_, err = tx.exec(ctx, "INSERT INTO keysets ("+keysetColumns+") VALUES ($1, $2, 1, $3)",
+			string(k.Organization), filled(k.Wrapped), millis(tx.db.now()))
+	} else {
+		err = mustTouch(ctx, tx.q, ErrStale, "UPDATE keysets SET wrapped = $1, version = $2, updated_at = $3 WHERE organization = $4 AND version = $5",
+			filled(k.Wrapped), expect+1, millis(tx.db.now()), string(k.Organization), expect)
+	}
+	if err != nil {
+		return err
+	}
+	return tx.AddChange(ctx, changeKeyset, string(k.Organization))
+}
+
+// Fact answers a small named blob of the instance, for example its deployment id.
+// Facts take no scope: no tenant has any.
+func (db *DB) Fact(ctx context.Context, name string) ([]byte, error) {
+	return fromControl(ctx, db, scanOne[[]byte], "SELECT value FROM facts WHERE name = $1", name)
+}
+
+// PutFact keeps a named blob. With mustBeNew one that is there already is a
+// conflict on "name", so that of several nodes that start together one decides.
+func (tx *Tx) PutFact(ctx context.Context, name string, value []byte, mustBeNew bool) error {
+	const insert = "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name)"
+	if !mustBeNew {
+		_, err := tx.exec(ctx, insert+" DO UPDATE SET value = excluded.value", name, filled(value))
+		return err
+	}
+	return mustTouch(ctx, tx.q, &Conflict{Field: "name"}, insert+" DO NOTHING", name, filled(value))
+}
