@@ -249,10 +249,44 @@ func NextPage(p *claviger.Pagination, header http.Header, body []byte) string {
 		return ""
 	}
 	next := findText(p.Next, decode(body))
-	if u, err := url.Parse(next); err == nil && u.IsAbs() { // a cursor in the form of an address
+	if u, err := url.Parse(next); err == nil && (u.IsAbs() || strings.HasPrefix(next, "/") && u.RawQuery != "") { // in the form of an address
 		return u.Query().Get(p.Param)
 	}
 	return next
+}
+
+// PageInput answers the name of the input that takes the position of the next page:
+// the one that fills the pagination's parameter in the query or in the body. ok is
+// false if the action offers none.
+func PageInput(act *claviger.Action) (name string, ok bool) {
+	if act.Pagination == nil {
+		return "", false
+	}
+	for _, q := range act.Query {
+		if q.Name == act.Pagination.Param {
+			return pageHole(q.Value)
+		}
+	}
+	return bodyHole(act.Body, act.Pagination.Param)
+}
+
+func pageHole(t claviger.Template) (string, bool) {
+	hole, whole := t.Hole()
+	name, input := strings.CutPrefix(hole, "input.")
+	return name, whole && input && !strings.Contains(name, ".")
+}
+
+func bodyHole(v any, param string) (string, bool) {
+	members, _ := v.(map[string]any)
+	if t, ok := members[param].(claviger.Template); ok {
+		return pageHole(t)
+	}
+	for _, member := range members {
+		if name, ok := bodyHole(member, param); ok {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // nextLink reads a Link header (RFC 8288) for rel="next".

@@ -79,6 +79,9 @@ func isHarmless(path string) bool {
 func flatten(n *node, path string, out map[string]string) {
 	switch n.kind {
 	case kindObject:
+		if len(n.members) == 0 {
+			out[path] = "{}"
+		}
 		for _, m := range n.members {
 			flatten(m.value, join(path, m.key), out)
 		}
