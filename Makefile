@@ -51,7 +51,7 @@ bench: postgres ## all benchmarks
 	$(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
-	@$(GO) list ./... | while read -r package; do \
+	@$(GO) list $(PACKAGES) | while read -r package; do \
 	  listed=$$($(GO) test -list '^Fuzz' "$$package"); \
 	  for target in $$(grep '^Fuzz' <<<"$$listed" || true); do \
 	    echo "$$package $$target"; \

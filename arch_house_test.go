@@ -203,6 +203,31 @@ func TestHouse_NoMachineIsNamed(t *testing.T) {
 	})
 }
 
+// A page that points nowhere is worse than one that says nothing. Links to other
+// sites are not followed: a test needs no network.
+func TestHouse_LinksResolve(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	found := 0
+	walkTree(t, func(name string, content []byte) {
+		if !strings.HasSuffix(name, ".md") {
+			return
+		}
+		for _, m := range link.FindAllSubmatch(content, -1) {
+			target, _, _ := strings.Cut(string(m[1]), "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			found++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), filepath.FromSlash(target))); err != nil {
+				t.Errorf("%s links to %s, which does not exist", name, target)
+			}
+		}
+	})
+	if found == 0 {
+		t.Error("no link was found, so nothing is proven")
+	}
+}
+
 // modernc.org/sqlite is generated against one version of modernc.org/libc, and
 // another one corrupts memory in ways that tests do not see.
 func TestHouse_SQLiteHasItsOwnLibc(t *testing.T) {
