@@ -24,8 +24,6 @@ type exchange struct {
 	key    string // Idempotency-Key
 	hash   []byte // of the request, if key is set
 	header http.Header
-	// began is set once the answer's status line has gone out.
-	began bool
 }
 
 type exchangeKey struct{}

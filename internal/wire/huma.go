@@ -115,7 +115,7 @@ func (a *API) serve(ctx huma.Context, route Route, next func(huma.Context)) {
 // an unknown field.
 func convert(status int, msg string, errs []error) (*claviger.Error, int) {
 	if status >= http.StatusInternalServerError {
-		var cause error = errors.New(msg)
+		cause := errors.New(msg)
 		if len(errs) > 0 {
 			cause = errors.Join(errs...)
 		}
