@@ -22,8 +22,8 @@ export CGO_ENABLED := 0
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
 
-build: ## the stripped binary, bin/claviger
-	$(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/claviger ./cmd/claviger
+build: ## the stripped binary, bin/claviger; VERSION=1.2.3 names it
+	$(GO) build -trimpath -ldflags '-s -w$(if $(VERSION), -X claviger/internal/app.Version=$(VERSION))' -o $(BIN)/claviger ./cmd/claviger
 
 test: postgres ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
 	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"go/ast"
+	"go/constant"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"io/fs"
 	"net/url"
 	"os"
@@ -226,6 +228,64 @@ func TestHouse_LinksResolve(t *testing.T) {
 	if found == 0 {
 		t.Error("no link was found, so nothing is proven")
 	}
+}
+
+// docs/settings.md names each setting that the program has, and no other.
+func TestHouse_SettingsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variable := regexp.MustCompile(`CLAVIGER_[A-Z]+(_[A-Z]+)*`)
+	documented := map[string]bool{}
+	for _, name := range variable.FindAllString(string(page), -1) {
+		documented[name] = true
+	}
+	settings := map[string]bool{"CLAVIGER_URL": true, "CLAVIGER_API_KEY": true} // of the command line
+	for _, s := range load(t).packages {
+		if s.ImportPath != internal+"app" {
+			continue
+		}
+		for _, key := range settingKeys(s) {
+			settings["CLAVIGER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = true
+		}
+	}
+	if len(settings) == 2 {
+		t.Fatal("no setting was found in internal/app")
+	}
+	for name := range settings {
+		if !documented[name] {
+			t.Errorf("docs/settings.md says nothing of %s", name)
+		}
+	}
+	for name := range documented {
+		if !settings[name] {
+			t.Errorf("docs/settings.md names %s, which is no setting", name)
+		}
+	}
+}
+
+// settingKeys answers the constant Key of every literal of type Setting.
+func settingKeys(s *source) (keys []string) {
+	for _, file := range s.files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			named, ok := types.Unalias(s.info.Types[lit].Type).(*types.Named)
+			if !ok || named.Obj().Name() != "Setting" {
+				return true
+			}
+			for _, e := range lit.Elts {
+				if kv, ok := e.(*ast.KeyValueExpr); ok && lastName(kv.Key) == "Key" && s.info.Types[kv.Value].Value != nil {
+					keys = append(keys, constant.StringVal(s.info.Types[kv.Value].Value))
+				}
+			}
+			return true
+		})
+	}
+	return keys
 }
 
 // modernc.org/sqlite is generated against one version of modernc.org/libc, and
