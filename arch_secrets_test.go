@@ -32,6 +32,9 @@ func reveals() map[string]reveal {
 		"internal/egress/scrub.go":          {1, "needs a credential's forms to find its echoes in answers"},
 		"internal/app/app.go":               {1, "reads the master key's address, which may be the key itself"},
 		"internal/app/mount.go":             {1, "makes the key that authenticates list cursors"},
+		"internal/surface/native/wire.go":   {1, "answers a secret that was made for this very request, once"},
+		"cmd/claviger/serve.go":             {1, "shows the first start's secrets to the operator, once"},
+		"cmd/claviger/quickstart.go":        {1, "the sample vendor compares its own sample key"},
 		"cmd/claviger/secret.go":            {1, "sends the value that the person typed to claviger"},
 		"client/request.go":                 {1, "sends the caller's own token to claviger"},
 		"client/token.go":                   {1, "sends an application's own secret to mint a token"},
@@ -46,12 +49,9 @@ func TestArchitecture_WhoLooksIntoSecrets(t *testing.T) {
 		if s.tool() || s.ImportPath == module {
 			continue
 		}
-		for expr, selection := range s.info.Selections {
-			if selection.Obj().Name() == "Use" && isSecret(selection.Recv()) {
-				at := s.at(expr.Sel.Pos())
-				file, _, _ := strings.Cut(at, ":")
-				found[file] = append(found[file], at)
-			}
+		for _, at := range looks(s) {
+			file, _, _ := strings.Cut(at, ":")
+			found[file] = append(found[file], at)
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(found)) {
@@ -68,6 +68,17 @@ func TestArchitecture_WhoLooksIntoSecrets(t *testing.T) {
 			t.Errorf("%s stands in the table without a reason", file)
 		}
 	}
+}
+
+// looks answers where a package reaches for Secret.Use, called or not.
+func looks(s *source) (at []string) {
+	for expr, selection := range s.info.Selections {
+		f, ok := selection.Obj().(*types.Func)
+		if ok && f.Name() == "Use" && isSecret(f.Signature().Recv().Type()) {
+			at = append(at, s.at(expr.Sel.Pos()))
+		}
+	}
+	return at
 }
 
 // isSecret reports whether a type is claviger.Secret or a pointer to it.
@@ -98,11 +109,11 @@ func TestAbuse_173_WireShapesHoldNoSecret(t *testing.T) {
 // here nor takes a Scope fails the test.
 func scopeless() map[string]string {
 	plumbing := map[string]string{
-		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf InTx",
+		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf Places PlaceOf InTx",
 		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
 		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets SealedConnections SealedSecrets",
-		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger MovedStreams Streams WalkStream LastCheckpoint AddCheckpoint WalkCheckpoints",
+		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger MovedStreams Streams WalkStream LastCheckpoint AddCheckpoint MarkCheckpointed WalkCheckpoints",
 		"counts of calls that the gate has already decided on":                   "AddUsage MarkUsed TouchAPIKeys",
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
@@ -118,24 +129,66 @@ func scopeless() map[string]string {
 }
 
 func TestArchitecture_StoreMethodsTakeAScope(t *testing.T) {
-	exempt := scopeless()
 	for _, s := range load(t).packages {
 		if s.ImportPath != internal+"store" {
 			continue
 		}
-		for _, file := range s.files {
-			for _, decl := range file.Decls {
-				f, ok := decl.(*ast.FuncDecl)
-				if !ok || f.Recv == nil || !f.Name.IsExported() || exempt[f.Name.Name] != "" {
-					continue
-				}
-				if recv := lastName(deref(f.Recv.List[0].Type)); recv != "DB" && recv != "Tx" {
-					continue
-				}
-				if !takesScope(s, f) {
-					t.Errorf("%s: %s takes no claviger.Scope: whatever touches a tenant's rows adds one to its conditions", s.at(f.Pos()), f.Name.Name)
-				}
+		for _, m := range missingScope(s) {
+			t.Errorf("%s takes no claviger.Scope: whatever touches a tenant's rows adds one to its conditions", m)
+		}
+	}
+}
+
+// missingScope answers the exported methods of DB and Tx that should take a Scope.
+func missingScope(s *source) (out []string) {
+	exempt := scopeless()
+	for _, file := range s.files {
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || !f.Name.IsExported() || exempt[f.Name.Name] != "" {
+				continue
 			}
+			recv := lastName(deref(f.Recv.List[0].Type))
+			if (recv == "DB" || recv == "Tx") && !takesScope(s, f) {
+				out = append(out, s.at(f.Pos())+": "+f.Name.Name)
+			}
+		}
+	}
+	return out
+}
+
+// The two rules above are worth something only if they find what they look for.
+func TestArchitecture_SecretAndScopeRulesBite(t *testing.T) {
+	p := load(t)
+	compile := func(src string) *source {
+		s := &source{ImportPath: internal + "store"}
+		if err := p.check(s, map[string]any{"x.go": "package x\nimport \"claviger\"\n" + src}); err != nil || s.err != nil {
+			t.Fatal(err, s.err)
+		}
+		return s
+	}
+	for src, want := range map[string]int{
+		`func f(s claviger.Secret) { s.Use(nil) }`:                                 1,
+		`func f(s *claviger.Secret) { s.Use(nil) }`:                                1,
+		`func f(c claviger.Credentials) { c["k"].Use(nil) }`:                       1,
+		`func f(s claviger.Secret) func(func([]byte)) { return s.Use }`:            1,
+		`var f = claviger.Secret.Use`:                                              1,
+		`type T struct{ claviger.Secret }; func f(t T) { t.Use(nil) }`:             1,
+		`type T struct{}; func (T) Use() {}; var _ claviger.Secret; var f = T.Use`: 0,
+	} {
+		if got := looks(compile(src)); len(got) != want {
+			t.Errorf("%s: found %v, want %d", src, got, want)
+		}
+	}
+	for src, want := range map[string]int{
+		`type DB struct{}; func (*DB) Everything(id claviger.ConnectionID) {}`:            1,
+		`type Tx struct{}; func (tx Tx) Wipe() {}; var _ claviger.Scope`:                  1,
+		`type DB struct{}; func (*DB) Own(s claviger.Scope, id claviger.ConnectionID) {}`: 0,
+		`type DB struct{}; func (*DB) Close() {}; var _ claviger.Scope`:                   0,
+		`type DB struct{}; func (*DB) inner() {}; var _ claviger.Scope`:                   0,
+	} {
+		if got := missingScope(compile(src)); len(got) != want {
+			t.Errorf("%s: found %v, want %d", src, got, want)
 		}
 	}
 }
