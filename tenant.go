@@ -115,6 +115,7 @@ type UsageRow struct {
 	Failures     int64
 	Total        time.Duration // sum of durations
 	Longest      time.Duration
+	LastUsed     time.Time
 }
 
 // Change says that a cached row is stale, on all nodes.

@@ -251,6 +251,7 @@ CREATE TABLE streams (
   sequence   BIGINT NOT NULL,
   mac        {bytes} NOT NULL,
   head_mac   {bytes} NOT NULL,
+  checkpointed BIGINT NOT NULL DEFAULT 0, -- the sequence that the last checkpoint names
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL
 );

@@ -1,0 +1,80 @@
+package gate
+
+import (
+	"sync/atomic"
+	"time"
+
+	"claviger"
+)
+
+// Ticket is proof that a caller was admitted and that it is written down. Only the
+// gate makes one; the zero Ticket proves nothing and every method of the vault
+// refuses it.
+type Ticket struct {
+	gate     *Gate
+	caller   claviger.Caller
+	resource claviger.Resource
+	entry    claviger.Entry
+	began    time.Time
+	ended    atomic.Bool
+}
+
+// Ending says how an admitted call ended.
+type Ending struct {
+	Err        error // nil: succeeded
+	StatusCode int   // the vendor's, or 0
+	Host       string
+}
+
+// Valid reports whether the gate made the ticket and it has not ended.
+func (t *Ticket) Valid() bool { return t != nil && t.gate != nil && !t.ended.Load() }
+
+// Caller answers who was admitted.
+func (t *Ticket) Caller() claviger.Caller { return t.caller }
+
+// Resource answers what the caller was admitted to.
+func (t *Ticket) Resource() claviger.Resource { return t.resource }
+
+// Covers reports whether the ticket admits to this connection, so that one made for
+// another cannot open it.
+func (t *Ticket) Covers(organization claviger.OrganizationID, id claviger.ConnectionID) bool {
+	return t.Valid() && t.resource.Organization == organization && t.resource.Connection == id
+}
+
+// CoversSecret is [Ticket.Covers] for a stored kv:// secret: the ticket is for the
+// secret itself, or for a connection of the same organization.
+func (t *Ticket) CoversSecret(organization claviger.OrganizationID) bool {
+	return t.Valid() && t.resource.Organization == organization &&
+		(t.resource.Type == "secret" || t.resource.Connection != "")
+}
+
+// Name sets the facts that are known only inside a change, such as the id of what it
+// created, before the entry is written.
+func (t *Ticket) Name(r claviger.Resource) {
+	t.resource = r
+	t.entry.ResourceType, t.entry.ResourceID = r.Type, r.ID
+	t.entry.Connection, t.entry.Connector, t.entry.Usage = r.Connection, r.Connector, r.Usage
+}
+
+// Done records how the call ended; the first call counts, later ones do nothing. It
+// never fails towards the caller: the entry stays queued until it can be written,
+// and while it cannot the gate admits nobody else.
+func (t *Ticket) Done(e Ending) {
+	if t == nil || t.gate == nil || t.ended.Swap(true) {
+		return
+	}
+	now := t.gate.now()
+	t.entry.ID = t.gate.entryID(now)
+	t.entry.Time = now
+	t.entry.Duration = now.Sub(t.began)
+	t.entry.StatusCode = e.StatusCode
+	if e.Host != "" {
+		t.entry.Host = e.Host
+	}
+	t.entry.Outcome = claviger.OutcomeSucceeded
+	if e.Err != nil {
+		t.entry.Outcome = claviger.OutcomeFailed
+		t.entry.Code = claviger.AsError(e.Err).FineCode()
+	}
+	t.gate.calls.finish(&t.entry)
+}

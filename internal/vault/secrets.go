@@ -1,0 +1,117 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+
+	"claviger"
+	"claviger/internal/gate"
+	"claviger/internal/store"
+)
+
+// referencePrefix begins a credential value that names a secret instead of being one.
+const referencePrefix = "kv://"
+
+// References answers the kv:// paths among the values, and for each the field that
+// names it. An ill-formed reference is a KindInvalid that names the field.
+func References(creds claviger.Credentials) (map[string]string, error) {
+	out := map[string]string{}
+	for field, value := range creds {
+		ref := reference(value)
+		if ref == "" {
+			continue
+		}
+		path, err := claviger.ParseSecretPath(ref)
+		if err != nil {
+			e := *claviger.AsError(err)
+			e.Param = "credentials." + field
+			return nil, &e
+		}
+		out[field] = path
+	}
+	return out, nil
+}
+
+// reference answers the value if it is a reference, which is no secret, else "".
+func reference(s claviger.Secret) (ref string) {
+	s.Use(func(b []byte) {
+		if bytes.HasPrefix(b, []byte(referencePrefix)) {
+			ref = string(b)
+		}
+	})
+	return ref
+}
+
+// Resolve answers the credentials with every kv:// reference replaced by the value it
+// names now. Nothing is cached: a changed value takes effect at its next use.
+func (v *Vault) Resolve(ctx context.Context, t *gate.Ticket, creds claviger.Credentials) (claviger.Credentials, error) {
+	paths, err := References(creds)
+	if err != nil || len(paths) == 0 {
+		return creds, err
+	}
+	out := maps.Clone(creds)
+	for field, path := range paths {
+		value, err := v.secret(ctx, t, path)
+		if err != nil {
+			return nil, err
+		}
+		out[field] = value
+	}
+	return out, nil
+}
+
+func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (claviger.Secret, error) {
+	organization := t.Resource().Organization
+	if !t.CoversSecret(organization) {
+		return claviger.Secret{}, ErrNoTicket
+	}
+	if v.external != nil {
+		value, err := v.external.Get(ctx, organization, path)
+		if claviger.IsKind(err, claviger.KindNotFound) {
+			return value, missing(path)
+		}
+		return value, err
+	}
+	meta, sealed, err := v.db.Secret(ctx, t.Caller().Scope, path)
+	if errors.Is(err, store.ErrNotFound) {
+		return claviger.Secret{}, missing(path)
+	}
+	if err != nil {
+		return claviger.Secret{}, err
+	}
+	k, err := v.keyset(ctx, organization)
+	if err != nil {
+		return claviger.Secret{}, err
+	}
+	plain, err := k.Open(secretBinding(organization, path, meta.Version), sealed)
+	if err != nil {
+		return claviger.Secret{}, unreadable(err)
+	}
+	return claviger.NewSecret(plain), nil
+}
+
+func missing(path string) *claviger.Error {
+	e := claviger.Errorf(claviger.KindReauthorize, "secret_missing", "No value is stored at kv://%s. Set it with: claviger secret set %s", path, path)
+	e.Path = path
+	return e
+}
+
+// SealSecret seals the next version of a kv:// secret.
+func (v *Vault) SealSecret(ctx context.Context, t *gate.Ticket, path string, version int64, value claviger.Secret) (sealed claviger.Sealed, err error) {
+	organization := t.Resource().Organization
+	if !t.CoversSecret(organization) {
+		return nil, ErrNoTicket
+	}
+	k, err := v.keyset(ctx, organization)
+	if err != nil {
+		return nil, err
+	}
+	value.Use(func(b []byte) { sealed, err = k.Seal(secretBinding(organization, path, version), b) })
+	return sealed, err
+}
+
+func secretBinding(organization claviger.OrganizationID, path string, version int64) claviger.Binding {
+	return claviger.Binding{Purpose: "secret", Organization: organization, ID: path, Revision: version}
+}
