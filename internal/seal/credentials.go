@@ -90,8 +90,9 @@ func decodeCredentials(b []byte) (claviger.Credentials, bool) {
 		if len(b) < 1 || b[0] == 0 || len(b) < 5+int(b[0]) {
 			return nil, false
 		}
-		name := string(b[1 : 1+b[0]])
-		b = b[1+len(name):]
+		end := 1 + int(b[0])
+		name := string(b[1:end])
+		b = b[end:]
 		size := binary.BigEndian.Uint32(b)
 		b = b[4:]
 		if name <= last || size > maxFieldSize || uint64(size) > uint64(len(b)) {

@@ -74,7 +74,10 @@ func TestOpenCredentialsRefusesOtherValues(t *testing.T) {
 
 func FuzzDecodeCredentials(f *testing.F) {
 	for _, c := range []claviger.Credentials{
-		{}, {"a": claviger.NewSecretString("b")}, {"a": {}, "b": claviger.NewSecretString("c")},
+		{},
+		{"a": claviger.NewSecretString("b")},
+		{"a": {}, "b": claviger.NewSecretString("c")},
+		{strings.Repeat("n", maxFieldName): claviger.NewSecretString("c")},
 	} {
 		b, err := encodeCredentials(c)
 		if err != nil {
