@@ -71,11 +71,7 @@ func Bootstrap(ctx context.Context, db *store.DB, ledger Ledger, c BootstrapConf
 	if err != nil {
 		return nil, err
 	}
-	return &Bootstrapped{
-		Organization: s.organization.ID, Workspace: s.workspace.ID, User: s.user.ID,
-		Application: s.application.ID, ClientID: s.application.ClientID,
-		ClientSecret: s.clientSecret, APIKey: s.apiKey,
-	}, nil
+	return s.shown(), nil
 }
 
 func checkFixed(c BootstrapConfig) error {

@@ -78,3 +78,8 @@ func (t *Ticket) Done(e Ending) {
 	}
 	t.gate.calls.finish(&t.entry)
 }
+
+// CoversKeyset is [Ticket.Covers] for all that is sealed under an organization's keys.
+func (t *Ticket) CoversKeyset(organization claviger.OrganizationID) bool {
+	return t.Valid() && t.resource.Type == "keyset" && t.resource.Organization == organization
+}

@@ -19,6 +19,8 @@ type ConnectionFilter struct {
 	TagKey    string // with TagValue
 	TagValue  string
 	Search    string // part of the name, in any case
+	// VisibleTo, when set, leaves out the personal connections of other owners.
+	VisibleTo string
 }
 
 // conditions begins a statement's conditions with the scope and the filter.
@@ -36,6 +38,9 @@ func (f ConnectionFilter) conditions(s claviger.Scope) (*where, error) {
 	if f.TagKey != "" {
 		w.and("id IN (SELECT connection FROM connection_tags WHERE organization = ? AND tag = ? AND value = ?)",
 			string(s.Organization()), f.TagKey, f.TagValue)
+	}
+	if f.VisibleTo != "" {
+		w.and("(visibility <> 'personal' OR owner = ?)", f.VisibleTo)
 	}
 	if f.Search != "" {
 		w.and(`name_folded LIKE ? ESCAPE '\'`, "%"+escapeLike(strings.ToLower(f.Search))+"%")

@@ -81,7 +81,7 @@ func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (clavig
 	if err != nil {
 		return claviger.Secret{}, err
 	}
-	k, err := v.keyset(ctx, organization)
+	k, err := v.opening(ctx, organization, sealed)
 	if err != nil {
 		return claviger.Secret{}, err
 	}

@@ -105,7 +105,7 @@ func (v *Vault) Stored(ctx context.Context, t *gate.Ticket, conn *claviger.Conne
 	if !t.Covers(conn.Organization, conn.ID) {
 		return nil, ErrNoTicket
 	}
-	k, err := v.keyset(ctx, conn.Organization)
+	k, err := v.opening(ctx, conn.Organization, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,20 @@ func (v *Vault) keyset(ctx context.Context, organization claviger.OrganizationID
 		return nil, err
 	}
 	v.remember(organization, k)
+	return k, nil
+}
+
+// opening answers the keyset to open a ciphertext with. A key that is not in memory may
+// be one that another node made a moment ago: the keyset is then read again.
+func (v *Vault) opening(ctx context.Context, organization claviger.OrganizationID, sealed claviger.Sealed) (*seal.Keyset, error) {
+	k, err := v.keyset(ctx, organization)
+	if err != nil {
+		return nil, err
+	}
+	if id, err := seal.KeyID(sealed); err == nil && !k.Has(id) {
+		v.Evict(organization)
+		return v.keyset(ctx, organization)
+	}
 	return k, nil
 }
 

@@ -1,0 +1,130 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"time"
+
+	"claviger"
+	"claviger/internal/catalog"
+	"claviger/internal/egress"
+	"claviger/internal/gate"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+// TokenMaker makes the random values that are shown once: package authn knows their
+// form, which the core need not.
+type TokenMaker interface {
+	// NewAPIKey answers a token, the hash to keep and its last four characters.
+	NewAPIKey() (token claviger.Secret, hash []byte, hint string, err error)
+	// NewClientSecret answers a client secret and the hash to keep.
+	NewClientSecret() (secret claviger.Secret, hash []byte, err error)
+	// Found prepares an organization with its workspace "default", owner, application and
+	// owner's API key, and the writing of them.
+	Found(name string, regions []claviger.RegionID) (NewOrganization, func(context.Context, *store.Tx) error, error)
+}
+
+// Config is what a Broker is made of. All but Now, Random, Wait and Log are required.
+type Config struct {
+	Store   *store.DB
+	Gate    *gate.Gate
+	Vault   *vault.Vault
+	Catalog *catalog.Catalog
+	Egress  *egress.Client
+	Tokens  TokenMaker
+	// PlainHTTP reports whether a host may be called without TLS: those that the
+	// instance's egress setting opens.
+	PlainHTTP func(host string) bool
+	// PublicURL is where a person reconnects.
+	PublicURL string
+	Now       func() time.Time
+	Random    io.Reader
+	// Wait pauses between two attempts; it ends early with the context's error.
+	Wait func(ctx context.Context, d time.Duration) error
+	Log  *slog.Logger
+}
+
+// Broker is the core. Its methods may be called from many goroutines.
+type Broker struct {
+	db         *store.DB
+	gate       *gate.Gate
+	vault      *vault.Vault
+	catalog    *catalog.Catalog
+	egress     *egress.Client
+	tokens     TokenMaker
+	plainHTTP  func(string) bool
+	publicURL  string
+	now        func() time.Time
+	random     io.Reader
+	wait       func(context.Context, time.Duration) error
+	log        *slog.Logger
+	lives      *cache[claviger.ConnectionID, *live]
+	connectors *cache[connectorKey, *claviger.Connector]
+}
+
+// New makes a Broker.
+func New(c Config) *Broker {
+	b := &Broker{
+		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens,
+		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
+		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
+	}
+	if b.plainHTTP == nil {
+		b.plainHTTP = func(string) bool { return false }
+	}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	if b.random == nil {
+		b.random = rand.Reader
+	}
+	if b.wait == nil {
+		b.wait = pause
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	return b
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Evict forgets what is cached of a row that changed, here or on another node.
+func (b *Broker) Evict(c claviger.Change) {
+	switch c.Kind {
+	case "connection":
+		b.lives.drop(claviger.ConnectionID(c.ID))
+	case "connector", "workspace":
+		b.lives.clear()
+		b.connectors.clear()
+	case "keyset":
+		b.vault.Evict(claviger.OrganizationID(c.ID))
+	}
+}
+
+// newID answers a new identifier of the given prefix.
+func (b *Broker) newID(prefix string) (string, error) {
+	return claviger.NewID(prefix, b.now(), b.random)
+}
+
+// own answers a resource of the caller's own organization.
+func own(c claviger.Caller, kind, id string) claviger.Resource {
+	return claviger.Resource{Type: kind, ID: id, Organization: c.Scope.Organization(), Workspace: c.Scope.Workspace()}
+}
+
+// orgWide answers a resource that belongs to the caller's organization as a whole.
+func orgWide(c claviger.Caller, kind, id string) claviger.Resource {
+	return claviger.Resource{Type: kind, ID: id, Organization: c.Scope.Organization()}
+}

@@ -1,0 +1,148 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"golang.org/x/time/rate"
+
+	"claviger"
+	"claviger/internal/catalog"
+	"claviger/internal/egress"
+	"claviger/internal/inject"
+	"claviger/internal/store"
+)
+
+const (
+	// maxLive bounds the connections kept ready in memory, about 2 KiB each.
+	maxLive = 1 << 17
+	// maxConnectors bounds the compiled custom connectors in memory.
+	maxConnectors = 4096
+)
+
+// live is a connection made ready for calls: its facts, its ciphertext and what its
+// connector says about where the credential goes. It holds no plaintext and is never
+// changed; a change of the row evicts it.
+type live struct {
+	conn      claviger.Connection
+	sealed    claviger.Sealed
+	connector *claviger.Connector
+	method    *claviger.AuthMethod
+	base      *url.URL
+	dest      egress.Destination
+	injected  []string               // canonical names of the headers that the method sets
+	drop      func(name string) bool // the same names, however a caller spells them
+	headers   http.Header            // that the connector sends where the caller has none
+	queries   []string               // names of the query parameters that the method sets
+	limiter   *rate.Limiter          // nil: no limit known
+	resource  claviger.Resource
+}
+
+// live answers a connection in the caller's reach. What is absent or foreign is the
+// gate's to refuse and record.
+func (b *Broker) live(ctx context.Context, c claviger.Caller, v claviger.Verb, id claviger.ConnectionID) (*live, error) {
+	l, generation, ok := b.lives.get(id)
+	if !ok || !c.Scope.Covers(l.conn.Organization, l.conn.Workspace) {
+		var err error
+		l, err = b.load(ctx, c, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, b.gate.Absent(ctx, c, v, claviger.Resource{Type: "connection", ID: string(id)})
+		}
+		if err != nil {
+			return nil, err
+		}
+		b.lives.put(id, l, generation)
+	}
+	if err := b.gate.Check(ctx, c, v, l.resource); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// usable is [Broker.live] for a connection that is about to be used: its state must
+// allow it.
+func (b *Broker) usable(ctx context.Context, c claviger.Caller, v claviger.Verb, id claviger.ConnectionID) (*live, error) {
+	l, err := b.live(ctx, c, v, id)
+	if err != nil {
+		return nil, err
+	}
+	if refusal := l.refusal(b.publicURL); refusal != nil {
+		return nil, b.gate.Refuse(ctx, c, v, l.resource, refusal)
+	}
+	return l, nil
+}
+
+// refusal answers why the connection cannot be used on the API path, or nil.
+func (l *live) refusal(publicURL string) *claviger.Error {
+	if e := l.conn.Status.Refusal(); e != nil {
+		if e.Kind == claviger.KindReauthorize && publicURL != "" {
+			e.Reconnect = publicURL + "/connect/" + string(l.conn.ID)
+		}
+		return e
+	}
+	if !sameOrigin(l.conn.Destination, l.connector, l.base) {
+		return claviger.Errorf(claviger.KindConflict, "destination_changed",
+			"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
+	}
+	if l.conn.Usage != claviger.UsageAPI {
+		return claviger.Errorf(claviger.KindConflict, "missing_slot",
+			"This connection serves %s, not api. A call needs a connection whose usage is api.", l.conn.Usage)
+	}
+	return nil
+}
+
+func (b *Broker) load(ctx context.Context, c claviger.Caller, id claviger.ConnectionID) (*live, error) {
+	if !claviger.ValidID(claviger.PrefixConnection, string(id)) {
+		return nil, store.ErrNotFound
+	}
+	conn, sealed, err := b.db.Connection(ctx, c.Scope, id)
+	if err != nil {
+		return nil, err
+	}
+	if conn.Status == claviger.StatusRevoked {
+		// A tombstone has no destination any more; it is only shown and refused.
+		return &live{conn: conn, resource: conn.Resource()}, nil
+	}
+	connector, err := b.connector(ctx, c.Scope, conn.Connector, conn.ConnectorVersion)
+	if err != nil {
+		return nil, err
+	}
+	return b.ready(conn, sealed, connector)
+}
+
+// ready joins a connection's row with its connector.
+func (b *Broker) ready(conn claviger.Connection, sealed claviger.Sealed, connector *claviger.Connector) (*live, error) {
+	method, ok := connector.Method(conn.AuthMethod)
+	if !ok {
+		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, conn.AuthMethod)
+	}
+	base, err := catalog.Base(connector, conn.Settings)
+	if err != nil {
+		return nil, err
+	}
+	l := &live{conn: conn, sealed: sealed, connector: connector, method: method, base: base, resource: conn.Resource()}
+	l.dest = egress.Destination{
+		Key:    string(conn.Organization) + "/" + connector.Key,
+		Origin: claviger.Origin(base),
+		Hosts:  connector.AllowedHosts,
+	}
+	l.resource.Host = base.Host
+	names := inject.Names(method)
+	l.injected, l.queries = names.Headers, names.Query
+	l.drop = egress.InjectedNames(names.Headers...)
+	if l.headers, err = catalog.DefaultHeaders(connector, conn.Settings); err != nil {
+		return nil, err
+	}
+	if r := connector.RateLimit; r.RequestsPerSecond > 0 {
+		l.limiter = rate.NewLimiter(rate.Limit(r.RequestsPerSecond), max(r.Burst, 1))
+	}
+	return l, nil
+}
+
+// destination is what a credential is bound to: the connector it was given for and the
+// origin it may travel to.
+func destination(connector *claviger.Connector, base *url.URL) string {
+	return connector.Key + " " + claviger.Origin(base)
+}
