@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"claviger"
@@ -98,6 +99,9 @@ func (r *renderer) has(name string) bool {
 // them has a value although all of them may go without. A user name alone, with an
 // optional password, is still sent.
 func (r *renderer) absent(in *claviger.Injection) bool {
+	if !slices.ContainsFunc(r.method.Fields, func(f claviger.Field) bool { return !f.Required }) {
+		return false
+	}
 	names := in.Value.Names()
 	if in.In == "basic" {
 		names = append(in.Username.Names(), in.Password.Names()...)
