@@ -10,6 +10,7 @@ import (
 	"claviger"
 	"claviger/internal/catalog"
 	"claviger/internal/egress"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/inject"
 )
@@ -48,7 +49,9 @@ func (b *Broker) deliver(ctx context.Context, l *live, req *http.Request, creds 
 	if err != nil {
 		return sent{}, err
 	}
+	failpoint.Hit("call.send.before")
 	res, err := b.egress.Do(ctx, l.dest, req)
+	failpoint.Hit("call.send.after")
 	if err != nil {
 		return sent{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/store"
 )
 
@@ -98,8 +99,10 @@ func (g *Gate) checkpoint(ctx context.Context, region claviger.RegionID) error {
 		if err := tx.AddCheckpoint(ctx, store.Checkpoint{Sequence: body.Sequence, Time: time.UnixMilli(body.Time), Body: text, MAC: signature}); err != nil {
 			return err
 		}
+		failpoint.Hit("checkpoint.inside")
 		return tx.MarkCheckpointed(ctx, moved)
 	})
+	failpoint.Hit("checkpoint.committed")
 	if err != nil || line == nil || g.anchor == nil {
 		return err
 	}

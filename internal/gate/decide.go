@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/store"
 )
 
@@ -72,8 +73,10 @@ func (g *Gate) Change(ctx context.Context, c claviger.Caller, v claviger.Verb, r
 		if err := fn(tx, t); err != nil {
 			return err
 		}
+		failpoint.Hit("change.inside")
 		return g.appendManaged(ctx, tx, region, &t.entry)
 	})
+	failpoint.Hit("change.after")
 	if err == nil {
 		return nil
 	}

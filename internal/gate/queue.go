@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/store"
 )
 
@@ -340,7 +341,13 @@ func (w *writer) writeBatch(entries []claviger.Entry) error {
 	s := w.stream
 	w.buf = w.gate.link(&s, entries, w.buf)
 	s.UpdatedAt = w.gate.now()
-	err := w.gate.db.InTx(ctx, w.region, func(tx *store.Tx) error { return tx.AppendLedger(ctx, s, entries) })
+	failpoint.Hit("ledger.flush.before")
+	err := w.gate.db.InTx(ctx, w.region, func(tx *store.Tx) error {
+		err := tx.AppendLedger(ctx, s, entries)
+		failpoint.Hit("ledger.flush.inside")
+		return err
+	})
+	failpoint.Hit("ledger.flush.after")
 	if err == nil {
 		w.stream = s
 		return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/seal"
 	"claviger/internal/store"
@@ -178,6 +179,7 @@ func (r *resealing) connection(ctx context.Context, conn claviger.Connection, se
 		})
 		return err
 	})
+	failpoint.Hit("reseal.row.after")
 	r.changed(conn.ID)
 	return r.tolerate(err)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/seal"
 	"claviger/internal/store"
@@ -180,6 +181,7 @@ func (v *Vault) makeKeyset(ctx context.Context, organization claviger.Organizati
 	}
 	row := claviger.Keyset{Organization: organization, Wrapped: wrapped, Version: 1, UpdatedAt: v.now()}
 	err = v.db.InTx(ctx, "", func(tx *store.Tx) error { return tx.PutKeyset(ctx, row, 0) })
+	failpoint.Hit("keyset.made")
 	if errors.Is(err, store.ErrConflict) {
 		return v.db.Keyset(ctx, organization)
 	}
