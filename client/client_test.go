@@ -131,7 +131,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	if _, err := c.UpdateConnection(ctx, "x", api.UpdateConnection{Credentials: map[string]*string{"apiKey": nil, "user": &user}}); err != nil {
 		t.Error(err)
 	}
-	if k, err := c.PutConnector(ctx, "acme", []byte("key: acme"), true); err != nil || k.Version != 2 || !k.Changes[0].Security {
+	if k, err := c.PutConnector(ctx, "acme", []byte("key: acme")); err != nil || k.Version != 2 || !k.Changes[0].Security {
 		t.Error(k, err)
 	}
 }

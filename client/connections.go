@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"net/url"
@@ -138,11 +139,11 @@ func (c *Client) Connector(ctx context.Context, key string, version int) (api.Co
 	return get[api.Connector](ctx, c, "/v1/connectors/"+url.PathEscape(key), q)
 }
 
-// PutConnector stores a connector's document as JSON, or as YAML if yaml is true.
-func (c *Client) PutConnector(ctx context.Context, key string, document []byte, yaml bool) (api.StoredConnector, error) {
-	contentType := "application/json"
-	if yaml {
-		contentType = "application/yaml"
+// PutConnector stores a connector's document, JSON or YAML, as its next version.
+func (c *Client) PutConnector(ctx context.Context, key string, document []byte) (api.StoredConnector, error) {
+	contentType := "application/yaml"
+	if bytes.HasPrefix(bytes.TrimSpace(document), []byte("{")) {
+		contentType = "application/json" // no YAML document that the server reads begins with a brace
 	}
 	return put[api.StoredConnector](ctx, c, "/v1/connectors/"+url.PathEscape(key), document, contentType)
 }
