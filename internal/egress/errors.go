@@ -44,7 +44,7 @@ func errCanceled(cause error) *claviger.Error {
 // tlsFailure marks an error of the handshake.
 type tlsFailure struct{ err error }
 
-func (f *tlsFailure) Error() string { return "tls: " + f.err.Error() }
+func (f *tlsFailure) Error() string { return f.err.Error() }
 func (f *tlsFailure) Unwrap() error { return f.err }
 
 // transportError turns whatever the transport says into one of the errors above.

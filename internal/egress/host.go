@@ -143,8 +143,9 @@ func localName(host string) bool {
 // matchHost compares label by label: pattern is exact, or "*." and a name that
 // host must lie below, at any depth. Both are canonical.
 func matchHost(pattern, host string) bool {
-	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
-		return len(host) > len(suffix) && strings.HasSuffix(host, suffix) && suffix[0] == '.'
+	if suffix, ok := strings.CutPrefix(pattern, "*."); ok {
+		below, ok := strings.CutSuffix(host, suffix)
+		return ok && suffix != "" && len(below) > 1 && below[len(below)-1] == '.'
 	}
 	return pattern == host
 }
