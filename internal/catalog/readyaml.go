@@ -123,7 +123,8 @@ func (r *reader) yamlPlain(y *yaml.Node) bool {
 
 // ambiguous are plain words and numbers that YAML 1.1, YAML 1.2 and JSON read
 // differently.
-var ambiguous = regexp.MustCompile(`^(?:~|(?i:y|n|yes|no|on|off|true|false|null)|[-+]?\.(?i:inf|nan)|[-+]?[0-9][0-9_,:.xobXOBa-fA-F+-]*|[-+]?\.[0-9]+|=)$`)
+var ambiguous = regexp.MustCompile(`^(?:~|=|(?i:y|n|yes|no|on|off|true|false|null)|[-+]?\.(?i:inf|nan)|[-+]?\.[0-9_]+` +
+	`|[-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+(?::[0-9]+)+(?:\.[0-9]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*)$`)
 
 func (r *reader) yamlScalar(y *yaml.Node, n *node) {
 	n.kind, n.text = kindString, y.Value
