@@ -48,6 +48,7 @@ func (p *program) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.AddCommand(p.quickstartCommand(), p.serveCommand())
 	clients := []*cobra.Command{
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.connectorCommand(), p.connectionCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.versionCommand(),
@@ -56,6 +57,7 @@ func (p *program) root() *cobra.Command {
 		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")
 		c.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON")
 	}
+	root.AddCommand(p.serveCommand(), p.quickstartCommand())
 	root.AddCommand(clients...)
 	p.mark(root)
 	return root

@@ -34,6 +34,9 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 		l.conn.Health, l.conn.LastError = verdict(p)
 		l.conn.Account, l.conn.GrantedScopes, l.conn.LastCheckedAt = p.account, p.scopes, b.now()
 	}
+	if err := b.vault.Prepare(ctx, l.conn.Organization); err != nil {
+		return Connected{}, err
+	}
 	err = b.gate.Change(ctx, c, claviger.ConnectionsCreate, l.resource, func(tx *store.Tx, t *gate.Ticket) error {
 		sealed, err := b.vault.Seal(ctx, t, &l.conn, in.Credentials)
 		if err != nil {

@@ -28,6 +28,9 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 	if size == 0 || size > maxSecret {
 		return meta, claviger.Invalid("value", "invalid_format", "A value has 1 to %d bytes. To remove a secret, delete it.", maxSecret)
 	}
+	if err := b.vault.Prepare(ctx, r.Organization); err != nil {
+		return meta, err
+	}
 	err = b.gate.Change(ctx, c, claviger.SecretsWrite, r, func(tx *store.Tx, t *gate.Ticket) error {
 		meta, err = tx.PutSecret(ctx, c.Scope, path, func(version int64) (claviger.Sealed, error) {
 			return b.vault.SealSecret(ctx, t, path, version, value)

@@ -208,6 +208,9 @@ func (r *renewal) prove(ctx context.Context) error {
 // commit stores the change if the row is still the one it was prepared from.
 func (r *renewal) commit(ctx context.Context) (conn claviger.Connection, err error) {
 	b := r.broker
+	if err := b.vault.Prepare(ctx, r.old.Organization); err != nil {
+		return conn, err
+	}
 	err = b.gate.Change(ctx, r.caller, claviger.ConnectionsUpdate, r.old.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
 		sealed := r.sealed
 		if r.creds != nil {

@@ -74,6 +74,14 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	return v, nil
 }
 
+// Prepare opens an organization's keyset, making it if there is none. Call it before a
+// transaction in which [Vault.Seal] is called: making a keyset is a transaction of its
+// own, and one database writes one at a time.
+func (v *Vault) Prepare(ctx context.Context, organization claviger.OrganizationID) error {
+	_, err := v.keyset(ctx, organization)
+	return err
+}
+
 // Seal seals credentials into their connection's row. The connection's Revision and
 // Destination must be those that will be stored.
 func (v *Vault) Seal(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, creds claviger.Credentials) (claviger.Sealed, error) {

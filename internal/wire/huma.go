@@ -77,6 +77,8 @@ func (a *API) operation(r Route) huma.Operation {
 		BodyReadTimeout: -1,
 		Middlewares:     huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) { a.serve(ctx, r, next) }},
 		Extensions:      map[string]any{},
+		// A body of several types is text to huma; the handler reads it itself.
+		SkipValidateBody: len(r.BodyTypes) > 1,
 	}
 	if r.Verb != "" {
 		op.Extensions["x-permission"] = string(r.Verb)

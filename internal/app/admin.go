@@ -1,0 +1,96 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// readyTimeout bounds a readiness check.
+const readyTimeout = 3 * time.Second
+
+// healthy says that the process lives.
+func (a *App) healthy(w http.ResponseWriter, _ *http.Request) {
+	writeStatus(w, http.StatusOK, "ok")
+}
+
+// ready says that the database is reachable and current and that the ledger can be
+// written. The master key was proven before anything listened.
+func (a *App) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if err := a.db.Ready(ctx); err != nil {
+		a.log.WarnContext(ctx, "not ready", "error", err)
+		writeStatus(w, http.StatusServiceUnavailable, "database_unavailable")
+		return
+	}
+	if err := a.gate.Ready(); err != nil {
+		writeStatus(w, http.StatusServiceUnavailable, "audit_unavailable")
+		return
+	}
+	writeStatus(w, http.StatusOK, "ready")
+}
+
+func writeStatus(w http.ResponseWriter, code int, status string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"status": status})
+}
+
+// adminHandler serves health, metrics and profiles to the operator's own machine.
+func (a *App) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.healthy)
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// metrics counts requests by route. Labels come from the router alone, so that neither
+// a tenant's names nor a path's ids can become one.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	running  prometheus.Gauge
+}
+
+func newMetrics(a *App) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "claviger_http_requests_total", Help: "Requests by route and status class.",
+		}, []string{"route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "claviger_http_request_seconds", Help: "Time until the answer was written, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"route"}),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "claviger_http_requests_running", Help: "Requests being served."}),
+	}
+	admitted := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "claviger_ledger_admitted_total", Help: "Uses of credentials that the gate admitted, and their ends.",
+	}, func() float64 { n, _ := a.gate.Stats(); return float64(n) })
+	denied := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "claviger_ledger_denied_total", Help: "Requests that the gate denied.",
+	}, func() float64 { _, n := a.gate.Stats(); return float64(n) })
+	m.registry.MustRegister(m.requests, m.duration, m.running, admitted, denied,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// count measures every request that reaches the router.
+func (m *metrics) count(mux *http.ServeMux) *http.ServeMux { return mux }
+
+func statusClass(code int) string { return strconv.Itoa(code/100) + "xx" }

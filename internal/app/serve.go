@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"claviger/internal/wire"
+)
+
+// grace is how long a shutdown waits for what still runs.
+const grace = 30 * time.Second
+
+// Listening is an App with its two listeners.
+type Listening struct {
+	app    *App
+	api    net.Listener
+	admin  net.Listener
+	server [2]*http.Server
+	failed chan error
+}
+
+// Listen opens both listeners and serves. An address with port 0 gets a free one.
+func (a *App) Listen() (*Listening, error) {
+	l := &Listening{app: a, failed: make(chan error, 2)}
+	var err error
+	if l.api, err = net.Listen("tcp", a.config.Addr); err != nil {
+		return nil, badSetting("addr", "the address cannot be listened on: "+a.config.Addr).With(err)
+	}
+	if l.admin, err = net.Listen("tcp", a.config.AdminAddr); err != nil {
+		return nil, errors.Join(badSetting("admin.addr", "the address cannot be listened on: "+a.config.AdminAddr).With(err), l.api.Close())
+	}
+	l.server = [2]*http.Server{wire.NewServer(a.handler, a.log), wire.NewServer(a.admin, a.log)}
+	go l.serve(l.server[0], l.api)
+	go l.serve(l.server[1], l.admin)
+	return l, nil
+}
+
+func (l *Listening) serve(s *http.Server, on net.Listener) {
+	if err := s.Serve(on); !errors.Is(err, http.ErrServerClosed) {
+		l.failed <- err
+	}
+}
+
+// Addr answers where the API listens.
+func (l *Listening) Addr() string { return l.api.Addr().String() }
+
+// AdminAddr answers where health and metrics listen.
+func (l *Listening) AdminAddr() string { return l.admin.Addr().String() }
+
+// Wait serves until the context ends or a listener fails, then shuts down: no new
+// requests, what runs may finish within the grace, the ledger is flushed.
+func (l *Listening) Wait(ctx context.Context) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-l.failed:
+	}
+	return errors.Join(failure, l.Shutdown())
+}
+
+// Shutdown stops the listeners and closes the App.
+func (l *Listening) Shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	var errs []error
+	for _, s := range l.server {
+		if err := s.Shutdown(ctx); err != nil {
+			errs = append(errs, s.Close()) // streams that outlive the grace are cut
+		}
+	}
+	closing, done := context.WithTimeout(context.Background(), grace)
+	defer done()
+	return errors.Join(append(errs, l.app.Close(closing))...)
+}
