@@ -50,7 +50,7 @@ func rooms() []room {
 	leaf := "a leaf knows the vocabulary only, so that a table, a fuzzer or a temporary file can test it alone"
 	surface := append(in("wire", "authn", "broker"), module+"/api")
 	thin := "a surface is thin: what it needs of the core is an operation of the broker"
-	core := in("catalog", "inject", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot")
+	core := in("catalog", "inject", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot", "failpoint")
 	return []room{
 		{module, nil, "everyone shares the vocabulary, so it depends on nobody"},
 		{module + "/connectors", nil, "connector definitions are data"},
@@ -61,15 +61,16 @@ func rooms() []room {
 		{internal + "catalog", in(), leaf},
 		{internal + "egress", in(), leaf},
 		{internal + "wire", in(), leaf},
-		{internal + "store", in(), leaf},
+		{internal + "store", in("failpoint"), leaf},
 		{internal + "manifest", in(), leaf},
+		{internal + "failpoint", nil, "marks where tests try a crash; in a release they are nothing"},
 		{internal + "keeper", in("egress"), "keys are asked for, not kept"},
 		{internal + "oauth", in("egress"), "a protocol answers values; who keeps them is not its business"},
-		{internal + "gate", in("store"), "decision and record stand in one place, under everything that reveals"},
+		{internal + "gate", in("store", "failpoint"), "decision and record stand in one place, under everything that reveals"},
 		{internal + "events", in("store", "egress"), "mechanism only"},
 		{internal + "jobs", in("store"), "mechanism only"},
 		{internal + "authn", in("store"), "mechanism only: it says who asks, not what they may"},
-		{internal + "vault", in("seal", "store", "oauth", "gate", "keeper"), "the only place with live plaintext, and the only importer of seal, knows no caller above it"},
+		{internal + "vault", in("seal", "store", "oauth", "gate", "keeper", "failpoint"), "the only place with live plaintext, and the only importer of seal, knows no caller above it"},
 		{internal + "adapter", in("egress"), "a kind of system is fields, a test and a way to open it"},
 		{internal + "broker", core, "the core may hold a request to send, never an answer to write, and makes no callers"},
 		{internal + "snapshot", in("store", "gate", "vault", "catalog"), "a snapshot reads and writes what the core keeps"},
@@ -77,7 +78,7 @@ func rooms() []room {
 		{internal + "surface/native", surface, thin},
 		{internal + "surface/embedded", surface, thin},
 		{internal + "app", []string{anything}, "the composition root"},
-		{module + "/cmd/claviger", append(in("app", "catalog"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, and starts the program"},
+		{module + "/cmd/claviger", append(in("app", "catalog", "gate"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},
 		{module + "/bench", []string{anything}, "a measuring tool"},
 	}
