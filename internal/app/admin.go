@@ -58,26 +58,24 @@ func (a *App) adminHandler() http.Handler {
 	return mux
 }
 
-// metrics counts requests by route. Labels come from the router alone, so that neither
+// metrics counts requests by operation. Labels come from the router alone, so that neither
 // a tenant's names nor a path's ids can become one.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	running  prometheus.Gauge
 }
 
 func newMetrics(a *App) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "claviger_http_requests_total", Help: "Requests by route and status class.",
-		}, []string{"route", "status"}),
+			Name: "claviger_http_requests_total", Help: "Requests by operation and status class.",
+		}, []string{"operation", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "claviger_http_request_seconds", Help: "Time until the answer was written, by route.",
+			Name: "claviger_http_request_seconds", Help: "Time until the answer was written, by operation.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}, []string{"route"}),
-		running: prometheus.NewGauge(prometheus.GaugeOpts{Name: "claviger_http_requests_running", Help: "Requests being served."}),
+		}, []string{"operation"}),
 	}
 	admitted := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "claviger_ledger_admitted_total", Help: "Uses of credentials that the gate admitted, and their ends.",
@@ -85,12 +83,19 @@ func newMetrics(a *App) *metrics {
 	denied := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "claviger_ledger_denied_total", Help: "Requests that the gate denied.",
 	}, func() float64 { _, n := a.gate.Stats(); return float64(n) })
-	m.registry.MustRegister(m.requests, m.duration, m.running, admitted, denied,
+	m.registry.MustRegister(m.requests, m.duration, admitted, denied,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// count measures every request that reaches the router.
-func (m *metrics) count(mux *http.ServeMux) *http.ServeMux { return mux }
+// observe counts one answer.
+func (m *metrics) observe(operation string, status int, took time.Duration) {
+	if operation == "" {
+		operation = "none"
+	}
+	m.requests.WithLabelValues(operation, statusClass(status)).Inc()
+	m.duration.WithLabelValues(operation).Observe(took.Seconds())
+}
 
+// statusClass answers "2xx" and the like.
 func statusClass(code int) string { return strconv.Itoa(code/100) + "xx" }

@@ -50,8 +50,8 @@ func (a *App) mount() error {
 		return err
 	}
 	a.metrics = newMetrics(a)
-	edge := wire.Edge{TrustedProxies: proxies, Encode: errorShape, Log: a.log, Now: a.config.Now}
-	a.handler = edge.Front(a.metrics.count(mux))
+	edge := wire.Edge{TrustedProxies: proxies, Encode: errorShape, Observe: a.metrics.observe, Log: a.log, Now: a.config.Now}
+	a.handler = edge.Front(mux)
 	a.admin = a.adminHandler()
 	return nil
 }

@@ -30,9 +30,13 @@ type Edge struct {
 	// Encode chooses the error shape for what is refused before a route is known;
 	// nil, or a nil answer: [NativeError].
 	Encode func(path string) Encoder
-	Log    *slog.Logger
-	Random io.Reader        // nil: crypto/rand
-	Now    func() time.Time // nil: time.Now
+	// Observe, if not nil, is told of every answer: the operation's name, empty where no
+	// route was found, the status and the time that it took. Neither holds anything of the
+	// request's, so both may become labels of a metric.
+	Observe func(operation string, status int, took time.Duration)
+	Log     *slog.Logger
+	Random  io.Reader        // nil: crypto/rand
+	Now     func() time.Time // nil: time.Now
 }
 
 // Front wraps a router. It gives the request its id and its client's address,
@@ -64,7 +68,11 @@ func (e Edge) Front(h http.Handler) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store")
 		header.Set("Referrer-Policy", "no-referrer")
-		watched := &watchedWriter{ResponseWriter: w}
+		watched := &watchedWriter{ResponseWriter: w, status: http.StatusOK}
+		if e.Observe != nil {
+			began := e.Now()
+			defer func() { e.Observe(x.route.Name, watched.status, e.Now().Sub(began)) }()
+		}
 		defer e.recover(watched, x)
 		if err := e.refuse(r); err != nil {
 			header.Set("Connection", "close") // the rest of such a connection is not worth reading
@@ -202,13 +210,14 @@ const maxQuery = 256
 // watchedWriter remembers whether the answer has begun.
 type watchedWriter struct {
 	http.ResponseWriter
-	began bool
+	began  bool
+	status int // of the answer; 200 until another is written
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *watchedWriter) WriteHeader(status int) {
 	if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-		w.began = true
+		w.began, w.status = true, status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
