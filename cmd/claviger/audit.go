@@ -13,7 +13,7 @@ import (
 )
 
 func (p *program) auditCommand() *cobra.Command {
-	return group("audit", "The ledger of every change and every use", p.auditList())
+	return group("audit", "The ledger of every change and every use", p.auditList(), p.auditVerify(), p.auditExport())
 }
 
 func (p *program) auditList() *cobra.Command {

@@ -121,7 +121,7 @@ func (p *program) connectorPut() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		stored, err := c.PutConnector(ctx, parsed.Key, document, !isJSON(document))
+		stored, err := c.PutConnector(ctx, parsed.Key, document)
 		if err != nil {
 			return err
 		}
@@ -137,12 +137,6 @@ func (p *program) connectorPut() *cobra.Command {
 		})
 	})
 	return c
-}
-
-// isJSON tells the two forms of a document apart: a YAML one does not begin with a
-// brace.
-func isJSON(document []byte) bool {
-	return strings.HasPrefix(strings.TrimSpace(string(document)), "{")
 }
 
 func (p *program) connectorDelete() *cobra.Command {

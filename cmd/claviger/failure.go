@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"claviger"
 	"claviger/client"
 )
 
@@ -46,6 +47,7 @@ func (p *program) report(err error) int {
 	var e *client.Error
 	var usage usageError
 	var login loginError
+	var own *claviger.Error
 	var done failed
 	switch {
 	case err == nil:
@@ -61,6 +63,12 @@ func (p *program) report(err error) int {
 	case errors.As(err, &login):
 		p.complain(login.message, "Log in with: claviger login")
 		return exitLogin
+	case errors.As(err, &own):
+		p.reportOwn(own)
+		if own.Kind == claviger.KindInvalid {
+			return exitUsage // a setting
+		}
+		return exitFailure
 	case errors.Is(err, context.Canceled):
 		p.complain("Interrupted.", "")
 		return exitFailure
@@ -79,6 +87,21 @@ func (p *program) complain(message, hint string) {
 	_, _ = fmt.Fprintf(p.stderr, "claviger: %s\n", escape(message))
 	if hint != "" {
 		_, _ = fmt.Fprintf(p.stderr, "  hint: %s\n", escape(hint))
+	}
+}
+
+// reportOwn prints an error of this process, such as a refused setting. Its cause is
+// shown too: who runs the command may see it.
+func (p *program) reportOwn(e *claviger.Error) {
+	cause := ""
+	if e.Err != nil {
+		cause = e.Err.Error()
+	}
+	p.complain(e.Message, "")
+	for _, line := range [][2]string{{"setting", e.Param}, {"reason", cause}} {
+		if line[1] != "" && !p.json {
+			_, _ = fmt.Fprintf(p.stderr, "  %s: %s\n", line[0], escape(line[1]))
+		}
 	}
 }
 
