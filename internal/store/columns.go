@@ -103,14 +103,18 @@ func (p Page) tailUp(w *where, column string) {
 	w.raw(" ORDER BY "+column+" LIMIT ?", p.limit())
 }
 
-// scoped begins the conditions of a table whose rows belong to a workspace.
+// scoped begins the conditions of a table whose rows belong to a workspace, by the
+// column that names it, or, with none, of a table that all workspaces of the
+// organization read.
 func scoped(s claviger.Scope, workspaceColumn string) (*where, error) {
 	if s.Organization() == "" {
 		return nil, ErrNoScope
 	}
 	w := &where{}
 	w.and("organization = ?", string(s.Organization()))
-	w.equal(workspaceColumn, string(s.Workspace()))
+	if workspaceColumn != "" {
+		w.equal(workspaceColumn, string(s.Workspace()))
+	}
 	return w, nil
 }
 

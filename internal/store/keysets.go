@@ -31,7 +31,7 @@ func (db *DB) Keysets(ctx context.Context, after claviger.OrganizationID, limit 
 }
 
 // PutKeyset keeps a wrapped keyset as version expect+1. expect 0 means that there
-// is none yet: another is a conflict on "id". A version other than expect is
+// is none yet: another is a conflict on "organization". A version other than expect is
 // [ErrStale].
 func (tx *Tx) PutKeyset(ctx context.Context, k claviger.Keyset, expect int64) error {
 	var err error

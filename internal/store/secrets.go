@@ -133,9 +133,15 @@ func (tx *Tx) ResealSecret(ctx context.Context, s claviger.Scope, path string, v
 	if err := organizationWide(s); err != nil {
 		return err
 	}
-	err := mustTouch(ctx, tx.q, ErrStale, "UPDATE secrets SET sealed = $1 WHERE organization = $2 AND path = $3 AND version = $4 AND sealed IS NOT NULL",
-		filled(sealed), string(s.Organization()), path, version)
+	const living = " WHERE organization = $1 AND path = $2 AND sealed IS NOT NULL"
+	newest, err := one(ctx, tx.q, scanOne[int64], "SELECT version FROM secrets"+living+tx.home.lock, string(s.Organization()), path)
 	if err != nil {
+		return err
+	}
+	if newest != version {
+		return ErrStale
+	}
+	if _, err := tx.exec(ctx, "UPDATE secrets SET sealed = $3"+living, string(s.Organization()), path, filled(sealed)); err != nil {
 		return err
 	}
 	return tx.AddChange(ctx, changeSecret, path)

@@ -5,6 +5,9 @@
 -- Every table is made in every database; a region's own database leaves those of
 -- the control database empty, and the other way round. Hence no foreign key goes
 -- from a region's tables to control's.
+--
+-- A unique constraint is called table_field_unique, its telling column being the
+-- last: that field is what a conflict is reported on.
 
 -- Control: what belongs to the instance or to an organization.
 
@@ -98,7 +101,7 @@ CREATE TABLE connectors (
   document     {bytes} NOT NULL,
   created_by   {text} NOT NULL,
   created_at   BIGINT NOT NULL,
-  CONSTRAINT connectors_pkey PRIMARY KEY (organization, key, version)
+  CONSTRAINT connectors_version_unique PRIMARY KEY (organization, key, version)
 );
 CREATE UNIQUE INDEX connectors_key_unique ON connectors (organization, key) WHERE newest = 1;
 
@@ -109,18 +112,18 @@ CREATE TABLE secrets (
   sealed       {bytes},
   created_at   BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL,
-  CONSTRAINT secrets_pkey PRIMARY KEY (organization, path)
+  CONSTRAINT secrets_path_unique PRIMARY KEY (organization, path)
 );
 
 CREATE TABLE keysets (
-  organization {text} NOT NULL CONSTRAINT keysets_pkey PRIMARY KEY,
+  organization {text} NOT NULL CONSTRAINT keysets_organization_unique PRIMARY KEY,
   wrapped      {bytes} NOT NULL,
   version      BIGINT NOT NULL,
   updated_at   BIGINT NOT NULL
 );
 
 CREATE TABLE facts (
-  name  {text} NOT NULL CONSTRAINT facts_pkey PRIMARY KEY,
+  name  {text} NOT NULL CONSTRAINT facts_name_unique PRIMARY KEY,
   value {bytes} NOT NULL
 );
 
@@ -134,7 +137,7 @@ CREATE TABLE idempotency (
   body         {bytes},
   done         BIGINT NOT NULL,
   created_at   BIGINT NOT NULL,
-  CONSTRAINT idempotency_pkey PRIMARY KEY (organization, caller, key)
+  CONSTRAINT idempotency_key_unique PRIMARY KEY (organization, caller, key)
 );
 CREATE INDEX idempotency_created_at ON idempotency (created_at);
 
@@ -186,7 +189,7 @@ CREATE TABLE connection_tags (
   tag          {text} NOT NULL,
   value        {text} NOT NULL,
   connection   {text} NOT NULL,
-  CONSTRAINT connection_tags_pkey PRIMARY KEY (organization, connection, tag),
+  CONSTRAINT connection_tags_tag_unique PRIMARY KEY (organization, connection, tag),
   FOREIGN KEY (organization, connection) REFERENCES connections (organization, id)
 );
 CREATE INDEX connection_tags_value ON connection_tags (organization, tag, value, connection);
@@ -195,7 +198,7 @@ CREATE TABLE connection_secrets (
   organization {text} NOT NULL,
   path         {text} NOT NULL,
   connection   {text} NOT NULL,
-  CONSTRAINT connection_secrets_pkey PRIMARY KEY (organization, path, connection),
+  CONSTRAINT connection_secrets_connection_unique PRIMARY KEY (organization, path, connection),
   FOREIGN KEY (organization, connection) REFERENCES connections (organization, id)
 );
 CREATE INDEX connection_secrets_connection ON connection_secrets (organization, connection);
@@ -211,7 +214,7 @@ CREATE TABLE call_usage (
   failures     BIGINT NOT NULL,
   total        BIGINT NOT NULL,
   longest      BIGINT NOT NULL,
-  CONSTRAINT call_usage_pkey PRIMARY KEY (organization, connection, hour, action)
+  CONSTRAINT call_usage_action_unique PRIMARY KEY (organization, connection, hour, action)
 );
 CREATE INDEX call_usage_hour ON call_usage (organization, hour);
 
@@ -242,7 +245,7 @@ CREATE TABLE ledger (
   slot          {text} NOT NULL,
   action        {text} NOT NULL,
   mac           {bytes} NOT NULL,
-  CONSTRAINT ledger_pkey PRIMARY KEY (stream, sequence)
+  CONSTRAINT ledger_sequence_unique PRIMARY KEY (stream, sequence)
 ){clustered};
 CREATE INDEX ledger_organization ON ledger (organization, id);
 
@@ -257,7 +260,7 @@ CREATE TABLE streams (
 );
 
 CREATE TABLE checkpoints (
-  sequence BIGINT NOT NULL CONSTRAINT checkpoints_pkey PRIMARY KEY,
+  sequence BIGINT NOT NULL CONSTRAINT checkpoints_sequence_unique PRIMARY KEY,
   at       BIGINT NOT NULL,
   body     {bytes} NOT NULL,
   mac      {bytes} NOT NULL

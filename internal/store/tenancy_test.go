@@ -1,0 +1,307 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"claviger"
+	"claviger/internal/store"
+)
+
+// victim is what a foreigner must not reach: one row of each kind.
+type victim struct {
+	*tenant
+	user        claviger.UserID
+	application claviger.ApplicationID
+	key         claviger.KeyID
+	token       claviger.TokenID
+	connection  claviger.ConnectionID
+	entry       claviger.Entry
+}
+
+const victimsSecret = "shared/acme/key"
+
+func (f *fixture) victim(name string) *victim {
+	f.t.Helper()
+	v := &victim{tenant: f.tenant(name)}
+	v.user, v.application = claviger.UserID(f.id("usr")), claviger.ApplicationID(f.id("app"))
+	v.key, v.token = claviger.KeyID(f.id("key")), claviger.TokenID(f.id("tok"))
+	f.do(func(ctx context.Context, tx *store.Tx) error {
+		_, putConnector := tx.PutConnector(ctx, v.scope, "custom", []byte("{}"), "usr")
+		_, putSecret := tx.PutSecret(ctx, v.scope, victimsSecret, func(int64) (claviger.Sealed, error) { return claviger.Sealed("s"), nil })
+		return errors.Join(putConnector, putSecret,
+			tx.CreateUser(ctx, v.scope, claviger.User{ID: v.user, Organization: v.org.ID, Email: "a@example.com", Role: claviger.RoleOwner}),
+			tx.CreateApplication(ctx, v.scope, claviger.Application{ID: v.application, Organization: v.org.ID, ClientID: string(v.application)}),
+			tx.CreateAPIKey(ctx, v.scope, claviger.APIKey{ID: v.key, Organization: v.org.ID, Workspace: v.workspace.ID, Hash: []byte(v.key)}),
+			tx.CreateToken(ctx, v.scope, claviger.MintedToken{ID: v.token, Organization: v.org.ID, Workspace: v.workspace.ID}))
+	})
+	v.connection = v.connect(v.tenant.connection("one")).ID
+	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
+		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
+	})
+	entries := v.entries("stream-"+name, 1, 1)
+	v.entry = entries[0]
+	wants(f.t, f.appendTo("", "stream-"+name, entries), nil)
+	return v
+}
+
+// attempt is one scoped method called for the victim's rows under some scope. It
+// answers how many of the victim's rows it saw or changed.
+type attempt func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error)
+
+func seen[T any](v []T, err error) (int, error) { return len(v), err }
+
+func hit(err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+func hit1[T any](_ T, err error) (int, error) { return hit(err) }
+
+// scopedMethods has every method of DB and Tx that takes a scope, which the test
+// below asserts. organizationWide says that a scope bound to a workspace, even one
+// that exists, reaches nothing by it.
+var scopedMethods = map[string]struct {
+	organizationWide bool
+	call             attempt
+}{
+	"DB.Workspaces": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Workspaces(ctx, s, store.Page{}))
+	}},
+	"DB.Workspace": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Workspace(ctx, s, v.workspace.ID))
+	}},
+	"DB.WorkspaceByName": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.WorkspaceByName(ctx, s, "default"))
+	}},
+	"DB.Users": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Users(ctx, s, store.Page{}))
+	}},
+	"DB.User": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.User(ctx, s, v.user))
+	}},
+	"DB.Applications": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Applications(ctx, s, store.Page{}))
+	}},
+	"DB.Application": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Application(ctx, s, v.application))
+	}},
+	"DB.APIKeys": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.APIKeys(ctx, s, store.Page{}))
+	}},
+	"DB.APIKey": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.APIKey(ctx, s, v.key))
+	}},
+	"DB.Connector": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Connector(ctx, s, "custom", 1))
+	}},
+	"DB.ConnectorRows": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.ConnectorRows(ctx, s, store.Page{}))
+	}},
+	"DB.Connection": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		_, _, err := f.Connection(ctx, s, v.connection)
+		return hit(err)
+	}},
+	"DB.ConnectionRegion": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.ConnectionRegion(ctx, s, v.connection))
+	}},
+	"DB.Connections": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		all, err := f.Connections(ctx, s, store.ConnectionFilter{}, store.Page{})
+		named, err2 := f.Connections(ctx, s, store.ConnectionFilter{Workspace: v.workspace.ID, TagKey: "env", TagValue: "prod"}, store.Page{})
+		return len(all) + len(named), errors.Join(err, err2)
+	}},
+	"DB.Secret": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		_, _, err := f.Secret(ctx, s, victimsSecret)
+		return hit(err)
+	}},
+	"DB.Secrets": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Secrets(ctx, s, "", store.Page{}))
+	}},
+	"DB.Ledger": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		all, err := f.Ledger(ctx, s, store.LedgerFilter{}, store.Page{})
+		named, err2 := f.Ledger(ctx, s, store.LedgerFilter{Workspace: v.workspace.ID, RequestID: v.entry.RequestID}, store.Page{})
+		return len(all) + len(named), errors.Join(err, err2)
+	}},
+	"DB.Usage": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Usage(ctx, s, v.connection, time.Time{}, f.time().Add(time.Hour)))
+	}},
+	"DB.OrganizationUsage": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.OrganizationUsage(ctx, s, time.Time{}, f.time().Add(time.Hour)))
+	}},
+	"Tx.CreateWorkspace": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateWorkspace(ctx, s, claviger.Workspace{ID: "ws_new", Organization: v.org.ID, Canonical: "new", Region: claviger.DefaultRegion}))
+	}},
+	"Tx.UpdateWorkspace": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateWorkspace(ctx, s, v.workspace.ID, func(w claviger.Workspace) (claviger.Workspace, error) { return w, nil }))
+	}},
+	"Tx.DeleteWorkspace": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		err := tx.DeleteWorkspace(ctx, s, v.workspace.ID)
+		if errors.Is(err, store.ErrConflict) {
+			return 1, nil
+		}
+		return hit(err)
+	}},
+	"Tx.CreateUser": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateUser(ctx, s, claviger.User{ID: "usr_new", Organization: v.org.ID}))
+	}},
+	"Tx.UpdateUser": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateUser(ctx, s, v.user, func(u claviger.User) (claviger.User, error) { return u, nil }))
+	}},
+	"Tx.DeleteUser": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteUser(ctx, s, v.user))
+	}},
+	"Tx.CountOwners": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		n, err := tx.CountOwners(ctx, s)
+		return int(n), err
+	}},
+	"Tx.CreateApplication": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateApplication(ctx, s, claviger.Application{ID: "app_new", Organization: v.org.ID, ClientID: "new"}))
+	}},
+	"Tx.DeleteApplication": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteApplication(ctx, s, v.application))
+	}},
+	"Tx.CreateAPIKey": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateAPIKey(ctx, s, claviger.APIKey{ID: "key_new", Organization: v.org.ID, Workspace: v.workspace.ID}))
+	}},
+	"Tx.RevokeAPIKey": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.RevokeAPIKey(ctx, s, v.key))
+	}},
+	"Tx.CreateToken": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateToken(ctx, s, claviger.MintedToken{ID: "tok_new", Organization: v.org.ID, Workspace: v.workspace.ID}))
+	}},
+	"Tx.RevokeToken": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.RevokeToken(ctx, s, v.token))
+	}},
+	"Tx.RevokeTokens": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		n, err := tx.RevokeTokens(ctx, s, f.time().Add(time.Hour), "")
+		return int(n), err
+	}},
+	"Tx.PutConnector": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		version, err := tx.PutConnector(ctx, s, "custom", []byte("{}"), "x")
+		return version - 1, err // version 1 is of one's own connector
+	}},
+	"Tx.DeleteConnector": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteConnector(ctx, s, "custom"))
+	}},
+	"Tx.CreateConnection": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateConnection(ctx, s, v.tenant.connection("new"), nil))
+	}},
+	"Tx.UpdateConnection": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateConnection(ctx, s, v.connection, func(c claviger.Connection, sealed claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+			return c, sealed, nil
+		}))
+	}},
+	"Tx.DisableConnections": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(tx.DisableConnections(ctx, s, store.ConnectionFilter{Workspace: v.workspace.ID}))
+	}},
+	"Tx.PutSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		m, err := tx.PutSecret(ctx, s, victimsSecret, func(int64) (claviger.Sealed, error) { return claviger.Sealed("x"), nil })
+		return int(m.Version) - 1, err // version 1 is of one's own secret
+	}},
+	"Tx.ResealSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.ResealSecret(ctx, s, victimsSecret, 1, claviger.Sealed("x")))
+	}},
+	"Tx.DeleteSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteSecret(ctx, s, victimsSecret))
+	}},
+}
+
+// undo ends every attempt's transaction, so that each begins at the same state.
+var undo = errors.New("undo")
+
+func (f *fixture) attempt(call attempt, s claviger.Scope, v *victim) (n int, err error) {
+	f.t.Helper()
+	ended := f.try("", func(ctx context.Context, tx *store.Tx) error {
+		n, err = call(ctx, f, tx, s, v)
+		return undo
+	})
+	wants(f.t, ended, undo)
+	return n, err
+}
+
+func TestScopedMethodsAreAllListed(t *testing.T) {
+	var want []string
+	for prefix, kind := range map[string]reflect.Type{"DB.": reflect.TypeFor[*store.DB](), "Tx.": reflect.TypeFor[*store.Tx]()} {
+		for m := range kind.Methods() {
+			for i := range m.Type.NumIn() {
+				if m.Type.In(i) == reflect.TypeFor[claviger.Scope]() {
+					want = append(want, prefix+m.Name)
+				}
+			}
+		}
+	}
+	var got []string
+	for name := range scopedMethods {
+		got = append(got, name)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	same(t, want, got)
+}
+
+func TestAbuse_002_ForeignScopeReachesNothing(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		v := f.victim("victim")
+		stranger := claviger.Authenticated("org_stranger", "")
+		// The attacker exists, and has rows of the same names.
+		attacker := claviger.Authenticated(f.tenant("attacker").org.ID, "")
+		for name, m := range scopedMethods {
+			if n, err := f.attempt(m.call, v.scope, v); n == 0 || err != nil {
+				t.Errorf("%s under its own scope: %d rows, %v: the attempt proves nothing", name, n, err)
+			}
+			if n, err := f.attempt(m.call, claviger.Scope{}, v); n > 0 || !errors.Is(err, store.ErrNoScope) {
+				t.Errorf("%s under the zero scope: %d rows, %v", name, n, err)
+			}
+			for _, s := range []claviger.Scope{stranger, attacker} {
+				n, err := f.attempt(m.call, s, v)
+				own := name == "DB.Workspaces" || name == "DB.WorkspaceByName"
+				if n > 0 && (!own || s == stranger) {
+					t.Errorf("%s under a foreign scope reaches %d rows", name, n)
+				}
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("%s under a foreign scope: %v, want not found", name, err)
+				}
+			}
+		}
+	})
+}
+
+func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		v := f.victim("victim")
+		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
+		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
+		// What belongs to the organization may be read from all its workspaces.
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets"}
+		own := []string{"DB.Workspaces"} // answers the neighbour itself
+		for name, m := range scopedMethods {
+			n, err := f.attempt(m.call, bound, v)
+			if n > 0 && !slices.Contains(shared, name) && !slices.Contains(own, name) {
+				t.Errorf("%s reaches %d rows of another workspace", name, n)
+			}
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%s of another workspace: %v, want not found", name, err)
+			}
+			n, err = f.attempt(m.call, v.bound, v)
+			if m.organizationWide && n > 0 {
+				t.Errorf("%s reaches the organization from within a workspace", name)
+			}
+			if !m.organizationWide && (n == 0 || err != nil) {
+				t.Errorf("%s within its own workspace: %d rows, %v", name, n, err)
+			}
+		}
+		for _, w := range ok(f.Workspaces(t.Context(), bound, store.Page{}))(t) {
+			same(t, neighbour, w)
+		}
+		meta, _, err := f.Secret(t.Context(), bound, victimsSecret)
+		if used := ok(meta, err)(t).UsedBy; len(used) != 0 {
+			t.Errorf("a secret names connections of another workspace: %v", used)
+		}
+	})
+}
