@@ -43,7 +43,7 @@ func (c *checker) object(n *node, path string, keys ...string) (o object, ok boo
 		return o, false
 	}
 	for _, m := range n.members {
-		if slices.Contains(keys, m.key) {
+		if slices.Contains(keys, m.key) || len(c.faults) >= maxFaults {
 			continue
 		}
 		hint := "known keys: " + strings.Join(keys, ", ")

@@ -82,6 +82,30 @@ func TestAbuse_263_HostileYAML(t *testing.T) {
 	}
 }
 
+func TestDuplicatesInLargeObjects(t *testing.T) {
+	for _, n := range []int{2, 31, 32, 33, 34, 500} {
+		for _, again := range []int{0, n / 2, n - 1} {
+			doc := manyKeys(n) + fmt.Sprintf("k%x: 2\n", again)
+			refuses(t, []byte(doc), catalog.CodeDuplicate)
+		}
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	for name, doc := range map[string]string{
+		"typical":     acme,
+		"long string": "name: '" + strings.Repeat("aB3", 80_000) + "'",
+		"many keys":   manyKeys(9000),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				catalog.Parse("a.yaml", []byte(doc), catalog.Options{})
+			}
+		})
+	}
+}
+
 func manyKeys(n int) string {
 	var b strings.Builder
 	for i := range n {

@@ -27,9 +27,10 @@ const (
 type node struct {
 	kind         kind
 	line, column int
-	text         string   // of a string, number or boolean, in canonical form
-	members      []member // of an object, sorted by key after reading
-	items        []*node  // of an array
+	text         string          // of a string, number or boolean, in canonical form
+	members      []member        // of an object, sorted by key after reading
+	items        []*node         // of an array
+	seen         map[string]bool // keys of a large object while it is read
 }
 
 // member is one key of an object with its value.

@@ -115,11 +115,22 @@ func (r *reader) enter(line, column, depth int) bool {
 	return r.fault == nil
 }
 
-// addMember appends a key to an object unless it is there already.
+// addMember appends a key to an object unless it is there already. Large objects
+// get a set, because looking through a list of thousands for each key is quadratic.
 func (r *reader) addMember(n *node, m member) {
-	if n.get(m.key) != nil {
+	const large = 32
+	if len(n.members) == large {
+		n.seen = make(map[string]bool, 2*large)
+		for _, old := range n.members {
+			n.seen[old.key] = true
+		}
+	}
+	if n.seen[m.key] || len(n.members) < large && n.get(m.key) != nil {
 		r.fail(m.line, m.column, CodeDuplicate, fmt.Sprintf("the key %s is there twice", quote(m.key)), "keep one of them")
 		return
+	}
+	if n.seen != nil {
+		n.seen[m.key] = true
 	}
 	n.members = append(n.members, m)
 }

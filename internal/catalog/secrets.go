@@ -3,6 +3,7 @@ package catalog
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -17,18 +18,30 @@ var knownSecrets = regexp.MustCompile(`-----BEGIN [A-Z ]*(?:PRIVATE KEY|CERTIFIC
 	`\bATATT3[A-Za-z0-9_=-]{20,}|\bdop_v1_[a-f0-9]{20,}|\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{20,}|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[A-Za-z0-9_-]{30,}|` +
 	`\bclv_[a-z]+_[A-Za-z0-9_-]{16,}|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}|\b(?i:bearer|basic|token) +[A-Za-z0-9+/=_.-]{16,}`)
 
-// longRun finds unbroken runs that could be random.
-var longRun = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
+// secretMarks are texts of which every known form holds one: looking for them costs
+// far less than the pattern, and nearly no text has any.
+var secretMarks = []string{
+	"-----BEGIN", "sk_", "rk_", "whsec_", "gh", "github_pat_", "gl", "xox", "xapp-", "AKIA", "ASIA", "AIza", "ya29.", "SG.", "sk-", "ntn_", "secret_",
+	"lin_", "pk_", "ATATT3", "dop_v1_", "shp", "npm_", "pypi-", "clv_", "eyJ", "earer ", "EARER ", "asic ", "ASIC ", "oken ", "OKEN ",
+}
+
+func knownSecret(s string) bool {
+	return slices.ContainsFunc(secretMarks, func(mark string) bool { return strings.Contains(s, mark) }) && knownSecrets.MatchString(s)
+}
 
 // literalSecrets looks for credentials in every string of the document. Patterns
 // describe credentials, so for them only the known forms count.
 func (c *checker) literalSecrets(n *node, path string, pattern bool) {
-	if n.kind == kindString && (knownSecrets.MatchString(n.text) || !pattern && randomRun(n.text)) {
+	if n.kind == kindString && len(n.text) > maxTemplate {
+		c.fault(n, path, CodeLimit, "", "is longer than %d bytes", maxTemplate)
+		return
+	}
+	if n.kind == kindString && (knownSecret(n.text) || !pattern && randomRun(n.text)) {
 		c.fault(n, path, CodeLiteralSecret, "remove it, change it at the vendor, and let the connection hold it; name a field as ${apiKey} instead", "looks like a credential, which a document must not hold")
 	}
 	for _, m := range n.members {
 		at := join(path, m.key)
-		if knownSecrets.MatchString(m.key) || randomRun(m.key) {
+		if knownSecret(m.key) || randomRun(m.key) {
 			c.fault(&node{line: m.line, column: m.column}, path, CodeLiteralSecret, "remove it", "a key looks like a credential")
 			continue
 		}
@@ -43,14 +56,22 @@ func (c *checker) literalSecrets(n *node, path string, pattern bool) {
 // letters and digits, and of high entropy. Words joined by hyphens, slashes and
 // underscores are taken apart first, so that addresses and GraphQL pass.
 func randomRun(s string) bool {
-	for _, run := range longRun.FindAllString(s, -1) {
-		for word := range strings.FieldsFuncSeq(run, func(r rune) bool { return r == '/' || r == '_' || r == '-' }) {
-			if len(word) >= 24 && mixed(word) && entropy(word) >= threshold(word) {
-				return true
-			}
+	const long = 24
+	start := 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && runByte(s[i]) {
+			continue
 		}
+		if word := s[start:i]; len(word) >= long && mixed(word) && entropy(word) >= threshold(word) {
+			return true
+		}
+		start = i + 1
 	}
 	return false
+}
+
+func runByte(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '+' || c == '='
 }
 
 // mixed asks for at least three digits and letters beside them.
