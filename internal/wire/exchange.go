@@ -11,6 +11,10 @@ import (
 	"claviger"
 )
 
+// ErrorHeader marks an answer as claviger's own refusal; its value is the error's
+// code. On the proxy it tells our refusals from the vendor's errors.
+const ErrorHeader = "Claviger-Error"
+
 // exchange is what wire knows of one request while it is served. It travels in the
 // request's context under a key that no other package can name; handlers get the
 // caller as an argument instead.
@@ -70,6 +74,7 @@ func (x *exchange) fail(e *claviger.Error, status int) *failure {
 	if status >= http.StatusInternalServerError {
 		x.log.Error("request failed", "request", x.from.ID, "route", x.route.Name, "status", status, "error", e.Error())
 	}
+	x.header.Set(ErrorHeader, e.FineCode())
 	switch {
 	case e.Kind == claviger.KindUnauthenticated:
 		x.header.Set("WWW-Authenticate", "Bearer")

@@ -267,7 +267,7 @@ func TestRefusalsOfTheProxyAreMarked(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer wrong")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	if w.Code != 401 || w.Header().Get(ErrorHeader) != "invalid_token" || !strings.Contains(w.Body.String(), `"invalid_token"`) {
+	if w.Code != 401 || w.Header().Get(wire.ErrorHeader) != "invalid_token" || !strings.Contains(w.Body.String(), `"invalid_token"`) {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
 }

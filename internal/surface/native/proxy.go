@@ -15,10 +15,6 @@ import (
 	"claviger/internal/wire"
 )
 
-// ErrorHeader marks an answer of the proxy that is claviger's own refusal, not the
-// vendor's; its value is the error's code.
-const ErrorHeader = "Claviger-Error"
-
 // Tokens finds the caller that a token stands for, wherever it stood on a request.
 // Package authn implements it.
 type Tokens interface {
@@ -29,7 +25,7 @@ func proxyRoute() wire.Route {
 	r := both("", "/v1/connections/{id}/proxy/{path...}", "proxy", "Call the vendor through a connection", claviger.ConnectionsProxy)
 	r.Description = "Any method. Path, query, headers and body go to the vendor below the connector's base URL, with the connection's " +
 		"credential in place of yours; the answer is streamed back. Your token may stand where the vendor's SDK puts its key. " +
-		"A refusal by claviger itself has the header " + ErrorHeader + "."
+		"A refusal by claviger itself has the header " + wire.ErrorHeader + "."
 	r.OwnAuth, r.MaxBody = true, -1
 	return r
 }
@@ -42,7 +38,6 @@ func (s *surface) proxy(w http.ResponseWriter, r *http.Request, nobody claviger.
 	}
 	answered, err := s.forward(r, nobody.From)
 	if err != nil {
-		w.Header().Set(ErrorHeader, claviger.AsError(err).FineCode())
 		wire.WriteError(w, r, err)
 		return
 	}
