@@ -46,7 +46,12 @@ func AllowPlainHTTP() Option { return func(c *Client) { c.plain = true } }
 // example to trust a private certificate authority. Its redirect policy and its
 // cookies are not used.
 func WithHTTPClient(h *http.Client) Option {
-	return func(c *Client) { c.http.Transport, c.http.Timeout = h.Transport, h.Timeout }
+	return func(c *Client) {
+		c.http.Timeout = h.Timeout
+		if h.Transport != nil {
+			c.http.Transport = h.Transport
+		}
+	}
 }
 
 // WithTimeout bounds each attempt, its answer's body included. The default is 90
@@ -71,7 +76,7 @@ func New(baseURL, token string, opts ...Option) (*Client, error) {
 		agent: "claviger-go",
 		pause: sleep,
 		now:   time.Now,
-		http:  &http.Client{Timeout: 90 * time.Second, CheckRedirect: noRedirects},
+		http:  &http.Client{Transport: newTransport(), Timeout: 90 * time.Second, CheckRedirect: noRedirects},
 	}
 	if token != "" {
 		c.token = fixedToken{claviger.NewSecretString(token)}
@@ -96,6 +101,14 @@ func New(baseURL, token string, opts ...Option) (*Client, error) {
 // BaseURL answers the address that the client was made for, without a trailing
 // slash.
 func (c *Client) BaseURL() string { return c.base.String() }
+
+// newTransport is the client's own: the process's shared one may be changed by others.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 32,
+		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+	}
+}
 
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 

@@ -51,9 +51,5 @@ func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	transport := p.client.http.Transport
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
-	return transport.RoundTrip(out)
+	return p.client.http.Transport.RoundTrip(out)
 }

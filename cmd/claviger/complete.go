@@ -21,7 +21,7 @@ const (
 // above each call.
 func (p *program) completeFlag(c *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, f); err != nil {
-		panic(err)
+		panic("claviger: no such flag to complete: " + flag)
 	}
 }
 

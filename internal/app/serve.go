@@ -24,6 +24,9 @@ type Listening struct {
 
 // Listen opens both listeners and serves. An address with port 0 gets a free one.
 func (a *App) Listen() (*Listening, error) {
+	if err := harden(); err != nil {
+		a.log.Warn("the process can still be dumped", "error", err)
+	}
 	l := &Listening{app: a, failed: make(chan error, 2)}
 	var err error
 	if l.api, err = net.Listen("tcp", a.config.Addr); err != nil {

@@ -3,6 +3,7 @@ package gate
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -113,7 +114,7 @@ func (w *walker) checkpoints(ctx context.Context) error {
 		switch {
 		case json.Unmarshal(c.Body, &body) != nil || !w.v.Chain.Verify(append([]byte{labelCheckpoint, 1}, c.Body...), c.MAC):
 			w.found(Finding{Problem: "checkpoint", Sequence: c.Sequence, Detail: "the checkpoint carries no valid signature"})
-		case c.Sequence != last.Sequence+1 || !bytes.Equal(body.Previous, last.MAC):
+		case c.Sequence != last.Sequence+1 || !hmac.Equal(body.Previous, last.MAC):
 			w.found(Finding{Problem: "checkpoint", Sequence: c.Sequence, Detail: fmt.Sprintf("checkpoint %d does not follow checkpoint %d: one between is gone", c.Sequence, last.Sequence)})
 		}
 		for _, h := range body.Heads {
@@ -140,13 +141,13 @@ func (w *walker) stream(ctx context.Context, s *store.Stream) error {
 				Problem: "missing", Stream: s.ID, Sequence: end.Sequence + 1, Entry: before,
 				Detail: fmt.Sprintf("entries %d to %d are gone (after %s, before %s)", end.Sequence+1, e.Sequence-1, nameOf(before), e.ID),
 			})
-		} else if buf = appendEntry(buf[:0], &e); !bytes.Equal(w.v.Chain.Link(end.MAC, buf), e.MAC) && w.within(e.Time) {
+		} else if buf = appendEntry(buf[:0], &e); !hmac.Equal(w.v.Chain.Link(end.MAC, buf), e.MAC) && w.within(e.Time) {
 			w.found(Finding{
 				Problem: "edited", Stream: s.ID, Sequence: e.Sequence, Entry: e.ID,
 				Detail: fmt.Sprintf("entry %s (%d) is not as it was written", e.ID, e.Sequence),
 			})
 		}
-		if e.Sequence == vouched.Sequence && !bytes.Equal(e.MAC, vouched.MAC) {
+		if e.Sequence == vouched.Sequence && !hmac.Equal(e.MAC, vouched.MAC) {
 			w.found(Finding{Problem: "checkpoint", Stream: s.ID, Sequence: e.Sequence, Entry: e.ID, Detail: fmt.Sprintf("entry %s is not the one that a signed checkpoint names", e.ID)})
 		}
 		end = store.Head{Sequence: e.Sequence, MAC: e.MAC}
@@ -165,14 +166,14 @@ func (w *walker) stream(ctx context.Context, s *store.Stream) error {
 func (w *walker) head(s *store.Stream, end store.Head, last claviger.EntryID, vouched streamHead) {
 	should := max(s.Head.Sequence, vouched.Sequence)
 	switch {
-	case !bytes.Equal(w.v.Chain.Link(nil, appendHead(nil, s.ID, s.Head.Sequence, s.Head.MAC)), s.HeadMAC):
+	case !hmac.Equal(w.v.Chain.Link(nil, appendHead(nil, s.ID, s.Head.Sequence, s.Head.MAC)), s.HeadMAC):
 		w.found(Finding{Problem: "stream", Stream: s.ID, Sequence: s.Head.Sequence, Entry: last, Detail: "the head of the stream is not as it was written"})
 	case end.Sequence < should:
 		w.found(Finding{
 			Problem: "truncated", Stream: s.ID, Sequence: end.Sequence + 1, Entry: last,
 			Detail: fmt.Sprintf("entries %d to %d at the end are gone (after %s)", end.Sequence+1, should, nameOf(last)),
 		})
-	case end.Sequence > s.Head.Sequence || !bytes.Equal(end.MAC, s.Head.MAC):
+	case end.Sequence > s.Head.Sequence || !hmac.Equal(end.MAC, s.Head.MAC):
 		w.found(Finding{Problem: "stream", Stream: s.ID, Sequence: end.Sequence, Entry: last, Detail: fmt.Sprintf("entry %s stands where the stream's head does not name it", nameOf(last))})
 	}
 }

@@ -46,8 +46,7 @@ func document[T ~map[string]string | ~[]string](v T) string {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		// Strings and maps of strings always have a JSON form.
-		panic(err)
+		panic("store: strings and maps of strings always have a JSON form")
 	}
 	return string(b)
 }

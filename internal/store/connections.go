@@ -146,7 +146,7 @@ func revocationsText(all []claviger.Revocation) string {
 	}
 	b, err := json.Marshal(all)
 	if err != nil {
-		panic(err) // two strings always have a JSON form
+		panic("store: two strings always have a JSON form")
 	}
 	return string(b)
 }

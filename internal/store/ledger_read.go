@@ -79,7 +79,7 @@ func idFloor(t time.Time) string {
 	}
 	id, err := claviger.NewID(claviger.PrefixEntry, t, bytes.NewReader(make([]byte, 10)))
 	if err != nil {
-		panic(err) // ten bytes are there to be read
+		panic("store: ten bytes are there to be read")
 	}
 	return id
 }

@@ -187,9 +187,8 @@ func orList(items []string) string {
 func writeJSON(w http.ResponseWriter, f *failure) {
 	b, err := json.Marshal(f.body)
 	if err != nil {
-		// The bodies are structs of this program; one that cannot be encoded is a fault
-		// that the panic handler reports.
-		panic(err)
+		// One that cannot be encoded is a fault of ours, which the panic handler reports.
+		panic("wire: the error bodies are structs that always have a JSON form")
 	}
 	for k, v := range f.header {
 		w.Header()[k] = v

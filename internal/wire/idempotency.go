@@ -1,8 +1,8 @@
 package wire
 
 import (
-	"bytes"
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -109,7 +109,7 @@ func idempotently[Out any](ctx context.Context, x *exchange, f func() (*Out, err
 // how an operation ends without an output of its own.
 func (x *exchange) replay(prior *Prior) error {
 	switch {
-	case !bytes.Equal(prior.RequestHash, x.hash):
+	case !hmac.Equal(prior.RequestHash, x.hash):
 		return claviger.Errorf(claviger.KindConflict, "idempotency_key_reused", "This %s was used for another request. Use a new one.", IdempotencyHeader)
 	case !prior.Done:
 		return claviger.Errorf(claviger.KindConflict, "idempotency_in_progress", "A request with this %s is still running. Try again when it has ended.", IdempotencyHeader)
