@@ -55,6 +55,8 @@ func BenchmarkAppendLedger(b *testing.B) {
 		for b.Loop() {
 			for i := range entries {
 				entries[i].Sequence = s.Head.Sequence + int64(i) + 1
+				// As from the clock: each id above all before it.
+				entries[i].ID = claviger.EntryID(fmt.Sprintf("evt_%026d", entries[i].Sequence))
 			}
 			s.Head = store.Head{Sequence: entries[batch-1].Sequence, MAC: entries[batch-1].MAC}
 			if err := f.appendTo("", s.ID, entries); err != nil {

@@ -33,6 +33,12 @@ type transaction interface {
 	rollback()
 }
 
+// copier is a transaction that takes many rows in one go, where the engine has a
+// way cheaper than INSERT. next answers false after the last row.
+type copier interface {
+	copyRows(ctx context.Context, table string, columns []string, next func() ([]any, bool)) error
+}
+
 // engine is one open database. reader must not be used to change anything; on
 // SQLite it cannot.
 type engine interface {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"claviger"
@@ -80,12 +81,37 @@ func (tx *Tx) AppendLedger(ctx context.Context, s Stream, entries []claviger.Ent
 	if err := tx.moveHead(ctx, s, before); err != nil {
 		return err
 	}
+	if c, ok := tx.q.(copier); ok {
+		return translate(c.copyRows(ctx, "ledger", ledgerColumnNames(), entryRows(s.ID, entries)))
+	}
+	return tx.insertEntries(ctx, s.ID, entries)
+}
+
+func ledgerColumnNames() []string {
+	return strings.Split(strings.ReplaceAll(ledgerColumns, " ", ""), ",")
+}
+
+// entryRows answers the entries' values one by one, in memory used again.
+func entryRows(stream string, entries []claviger.Entry) func() ([]any, bool) {
+	args := make([]any, 0, ledgerWidth)
+	i := 0
+	return func() ([]any, bool) {
+		if i == len(entries) {
+			return nil, false
+		}
+		args = appendEntry(args[:0], stream, &entries[i])
+		i++
+		return args, true
+	}
+}
+
+func (tx *Tx) insertEntries(ctx context.Context, stream string, entries []claviger.Entry) error {
 	args := make([]any, 0, min(len(entries), ledgerChunks[0])*ledgerWidth)
 	for rest := entries; len(rest) > 0; {
 		n := chunk(len(rest))
 		args = args[:0]
 		for i := range rest[:n] {
-			args = appendEntry(args, s.ID, &rest[i])
+			args = appendEntry(args, stream, &rest[i])
 		}
 		if _, err := tx.exec(ctx, tx.home.appends[n], args...); err != nil {
 			return err

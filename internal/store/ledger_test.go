@@ -63,6 +63,11 @@ func TestLedger(t *testing.T) {
 		if err := f.appendTo("", "node-1", append(a.entries("node-1", 175, 1), a.entries("node-1", 174, 1)...)); err == nil {
 			t.Fatal("entries out of order are kept")
 		}
+		bad := a.entries("node-1", 174, 2)
+		bad[1].Host = "a\x00b"
+		if err := f.appendTo("", "node-1", bad); !claviger.IsKind(err, claviger.KindInvalid) {
+			t.Fatalf("a NUL in an entry: %v", err)
+		}
 		var walked []claviger.Entry
 		wants(t, f.WalkStream(t.Context(), "", "node-1", 2, func(e claviger.Entry) error {
 			walked = append(walked, e)

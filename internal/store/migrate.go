@@ -56,7 +56,7 @@ func gooseProvider(db *sql.DB, d *dialect) (*goose.Provider, error) {
 	if d.name == "postgres" {
 		engine = goose.DialectPostgres
 		// Nodes that start together take turns. SQLite's turns are lockFile's.
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120), lock.WithUnlockTimeout(1, 30))
 		if err != nil {
 			return nil, err
 		}

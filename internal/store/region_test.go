@@ -130,13 +130,13 @@ func TestListsSpanRegions(t *testing.T) {
 	if len(sealed) != 4 || sealed[0].Region != regionA || sealed[1].Region != regionB {
 		t.Errorf("rows to rotate: %+v", sealed)
 	}
-	meta, _, err := f.Secret(t.Context(), near.scope, "shared/acme/key")
+	_, _, err := f.Secret(t.Context(), near.scope, "shared/acme/key")
 	wants(t, err, store.ErrNotFound)
 	f.do(func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.PutSecret(ctx, near.scope, "shared/acme/key", func(int64) (claviger.Sealed, error) { return claviger.Sealed("s"), nil })
 		return err
 	})
-	meta, _, err = f.Secret(t.Context(), near.scope, "shared/acme/key")
+	meta, _, err := f.Secret(t.Context(), near.scope, "shared/acme/key")
 	if n := len(ok(meta, err)(t).UsedBy); n != 6 {
 		t.Errorf("the secret names %d connections, want 6", n)
 	}

@@ -212,16 +212,16 @@ var scopedMethods = map[string]struct {
 	}},
 }
 
-// undo ends every attempt's transaction, so that each begins at the same state.
-var undo = errors.New("undo")
+// errUndo ends every attempt's transaction, so that each begins at the same state.
+var errUndo = errors.New("undo")
 
 func (f *fixture) attempt(call attempt, s claviger.Scope, v *victim) (n int, err error) {
 	f.t.Helper()
 	ended := f.try("", func(ctx context.Context, tx *store.Tx) error {
 		n, err = call(ctx, f, tx, s, v)
-		return undo
+		return errUndo
 	})
-	wants(f.t, ended, undo)
+	wants(f.t, ended, errUndo)
 	return n, err
 }
 
