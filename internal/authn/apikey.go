@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -116,7 +117,7 @@ func (a *Authority) checkKey(ctx context.Context, token string, hash []byte, now
 	// A key never carries more than the person behind it may do now; an application's
 	// key is bounded by what an owner may do.
 	role := claviger.RoleOwner
-	ids := []string{string(key.ID), string(key.Organization), key.CreatedBy}
+	ids := []string{hex.EncodeToString(hash), string(key.ID), string(key.Organization), key.CreatedBy}
 	if key.User != "" {
 		user, err := a.db.UserByID(ctx, key.User)
 		if errors.Is(err, store.ErrNotFound) || err == nil && (user.Disabled || user.Organization != key.Organization) {

@@ -125,30 +125,30 @@ func newSeedRows(c BootstrapConfig, regions []claviger.RegionID) (*seedRows, err
 			Role: claviger.RoleOwner, Version: 1, CreatedAt: now, UpdatedAt: now,
 		},
 		application: claviger.Application{
-			ID: claviger.ApplicationID(ids[claviger.PrefixApplication]), Organization: org, Name: "default",
-			ClientID: c.ClientID, CreatedAt: now,
+			ID: claviger.ApplicationID(ids[claviger.PrefixApplication]), Organization: org, Name: "default", CreatedAt: now,
 		},
-		clientSecret: c.ClientSecret,
+	}
+	s.key = claviger.APIKey{
+		ID: claviger.KeyID(ids[claviger.PrefixKey]), Organization: org, User: s.user.ID, CreatedBy: string(s.user.ID),
+		Name: "owner", Permissions: claviger.RoleOwner.Permissions(), CreatedAt: now,
+	}
+	return s, s.makeSecrets(c)
+}
+
+// makeSecrets gives the application its client id and secret, fixed or random, and
+// the API key its value; the rows keep the hashes.
+func (s *seedRows) makeSecrets(c BootstrapConfig) (err error) {
+	if s.apiKey, s.key.Hash, s.key.Hint, err = NewAPIKey(c.Random); err != nil {
+		return err
 	}
 	if c.ClientID == "" {
 		s.application.ClientID = string(s.application.ID)
-		var err error
-		if s.clientSecret, s.application.SecretHash, err = NewClientSecret(c.Random); err != nil {
-			return nil, err
-		}
-	} else {
-		s.clientSecret.Use(func(b []byte) { s.application.SecretHash = HashToken(string(b)) })
+		s.clientSecret, s.application.SecretHash, err = NewClientSecret(c.Random)
+		return err
 	}
-	token, hash, hint, err := NewAPIKey(c.Random)
-	if err != nil {
-		return nil, err
-	}
-	s.apiKey = token
-	s.key = claviger.APIKey{
-		ID: claviger.KeyID(ids[claviger.PrefixKey]), Organization: org, User: s.user.ID, CreatedBy: string(s.user.ID),
-		Name: "owner", Hash: hash, Hint: hint, Permissions: claviger.RoleOwner.Permissions(), CreatedAt: now,
-	}
-	return s, nil
+	s.application.ClientID, s.clientSecret = c.ClientID, c.ClientSecret
+	s.clientSecret.Use(func(b []byte) { s.application.SecretHash = HashToken(string(b)) })
+	return nil
 }
 
 func (s *seedRows) write(ctx context.Context, tx *store.Tx, scope claviger.Scope) error {
