@@ -149,6 +149,9 @@ func (c *checker) headers(o object, key string, allowed func(string) string) []c
 		path := join(o.at(key), m.key)
 		place := &node{line: m.line, column: m.column}
 		c.headerName(place, path, m.key)
+		if fold(m.key) == "authorization" {
+			c.fault(place, path, CodeLiteralSecret, "inject a field there, under auth", "a fixed Authorization header is a credential in the document")
+		}
 		if f := fold(m.key); seen[f] {
 			c.fault(place, path, CodeDuplicate, "", "the header is there twice in different spellings")
 		} else {

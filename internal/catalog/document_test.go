@@ -161,6 +161,8 @@ var bad = []struct {
 	{"constant injection", `value: "${apiKey}"`, `value: "fixed"`, catalog.CodeLiteralSecret, false},
 	{"field in a path", "path: /me", `path: "/me/${apiKey}"`, catalog.CodeTemplate, false},
 	{"field in a default header", "${tenant}", "${apiKey}", catalog.CodeTemplate, false},
+	{"fixed authorization", "X-Tenant:", "Authorization:", catalog.CodeLiteralSecret, false},
+	{"header twice", "{X-Tenant:", `{x-tenant: "a", X-Tenant:`, catalog.CodeDuplicate, false},
 	{"undeclared input", "${input.limit}", "${input.size}", catalog.CodeTemplate, false},
 	{"relative path", "path: /me", "path: me", catalog.CodeValue, true},
 	{"dot segment", "path: /me", "path: /a/../me", catalog.CodeValue, false},
