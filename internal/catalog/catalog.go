@@ -32,9 +32,11 @@ type Catalog struct {
 	opts    Options
 	builtin map[string]*claviger.Connector
 
+	loading sync.Mutex // held while files are read, so that lookups need not wait
+	dir     string
+	files   map[string]loaded // of dir, by file name
+
 	mu    sync.RWMutex
-	dir   string
-	files map[string]loaded // of dir, by file name
 	all   map[string]*claviger.Connector
 	order []*claviger.Connector // sorted by key
 }
@@ -116,9 +118,9 @@ func readFile(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 // are answered, the good ones are in the catalog; the error tells that the folder
 // itself cannot be read.
 func (c *Catalog) LoadDir(dir string) ([]FileFaults, error) {
-	c.mu.Lock()
+	c.loading.Lock()
 	c.dir, c.files = dir, map[string]loaded{}
-	c.mu.Unlock()
+	c.loading.Unlock()
 	return c.Reload(context.Background())
 }
 
@@ -128,8 +130,8 @@ func (c *Catalog) LoadDir(dir string) ([]FileFaults, error) {
 // as the file is broken. Without a folder it does nothing. It keeps within the
 // folder: a symbolic link out of it is not followed.
 func (c *Catalog) Reload(ctx context.Context) ([]FileFaults, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.loading.Lock()
+	defer c.loading.Unlock()
 	if c.dir == "" {
 		return nil, nil
 	}
@@ -173,9 +175,9 @@ func (c *Catalog) reread(fsys fs.FS, name string, old loaded) loaded {
 }
 
 // publish rebuilds what Get and List answer, from the built-in connectors and the
-// files in the order of their names. The caller holds the lock.
+// files in the order of their names. The caller holds loading.
 func (c *Catalog) publish() []FileFaults {
-	c.all = maps.Clone(c.builtin)
+	all := maps.Clone(c.builtin)
 	skeletons := map[string]string{}
 	for key := range c.builtin {
 		skeletons[skeleton(key)] = key
@@ -191,7 +193,7 @@ func (c *Catalog) publish() []FileFaults {
 					Message: fmt.Sprintf("%s can be taken for %s, which is in the catalogue already", quote(f.conn.Key), quote(taken)),
 				})
 			} else {
-				c.all[f.conn.Key] = f.conn
+				all[f.conn.Key] = f.conn
 				skeletons[skeleton(f.conn.Key)] = f.conn.Key
 			}
 		}
@@ -199,7 +201,10 @@ func (c *Catalog) publish() []FileFaults {
 			out = append(out, FileFaults{File: name, Faults: faults})
 		}
 	}
-	c.order = slices.SortedFunc(maps.Values(c.all), func(a, b *claviger.Connector) int { return strings.Compare(a.Key, b.Key) })
+	order := slices.SortedFunc(maps.Values(all), func(a, b *claviger.Connector) int { return strings.Compare(a.Key, b.Key) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all, c.order = all, order
 	return out
 }
 
