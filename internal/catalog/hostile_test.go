@@ -122,7 +122,7 @@ func TestAbuse_264_TypingSurprises(t *testing.T) {
 		{"baseUrl:", "bаseUrl:", catalog.CodeUnknown}, // Cyrillic a
 		{"auth:", "aut\u0127:", catalog.CodeUnknown},
 		{"kind:", "\u212Aind:", catalog.CodeUnknown},          // Kelvin sign
-		{"expiry:", "expiry: []\nhead\u017Fr:", "duplicate"},  // replaced below
+		{"headers:", "header\u017F:", catalog.CodeUnknown},    // long s
 		{"required: true", "required: yes", catalog.CodeType}, // Norway and friends
 		{"required: true", "required: on", catalog.CodeType},
 		{"required: true", "required: True", catalog.CodeType},
@@ -142,9 +142,6 @@ func TestAbuse_264_TypingSurprises(t *testing.T) {
 		{"burst: 10", "burst: 99999999999999999999", catalog.CodeValue},
 		{"burst: 10", "burst:", catalog.CodeValue},
 	} {
-		if c.code == "duplicate" {
-			c.code = catalog.CodeUnknown
-		}
 		t.Run(c.new, func(t *testing.T) {
 			for _, f := range refuses(t, change(t, c.old, c.new), c.code) {
 				for _, r := range f.Message + f.Path {
@@ -189,11 +186,14 @@ func TestAbuse_265_TemplatesOutOfPlace(t *testing.T) {
 			})
 		}
 	}
-	for _, value := range []string{"${${apiKey}}", "${apiKey", "${}", "${apiKey.x}", "${apiKey}\nX-Evil: 1", "${input.limit}", "{{apiKey}}${apiKey}", "${apiKey|upper}", "${apiKey()}", "${base64(lower(apiKey))}"} {
+	for _, value := range []string{"${${apiKey}}", "${apiKey", "${}", "${apiKey.x}", "${input.limit}", "{{apiKey}}${apiKey}", "${apiKey|upper}", "${apiKey()}", "${base64(lower(apiKey))}"} {
 		t.Run(value, func(t *testing.T) {
-			refuses(t, change(t, `value: "${apiKey}"`, fmt.Sprintf("value: %q", value)), map[bool]string{true: catalog.CodeValue, false: catalog.CodeTemplate}[strings.Contains(value, "\n")])
+			refuses(t, change(t, `value: "${apiKey}"`, fmt.Sprintf("value: %q", value)), catalog.CodeTemplate)
 		})
 	}
+	t.Run("a second header line", func(t *testing.T) {
+		refuses(t, change(t, `value: "${apiKey}"`, `value: "${apiKey}\nX-Evil: 1"`), catalog.CodeValue)
+	})
 }
 
 func TestAbuse_266_NothingExecutes(t *testing.T) {
