@@ -69,7 +69,7 @@ func translate(err error) error {
 		return err
 	}
 	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) || pgconn.SafeToRetry(err) {
+	if errors.As(err, &connect) || pgconn.SafeToRetry(err) || errors.Is(err, sql.ErrConnDone) {
 		return unavailable(err)
 	}
 	return fmt.Errorf("store: %w", err)

@@ -45,6 +45,15 @@ func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = postgresConnections
 	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = 5 * time.Second
+	}
+	// Before the deadlines are set: a migration may take its time.
+	migrations := stdlib.OpenDB(*config.ConnConfig)
+	defer migrations.Close() //nolint:errcheck // every statement on it has answered
+	if err := migrate(ctx, migrations, postgresDialect()); err != nil {
+		return nil, err
+	}
 	for name, value := range map[string]string{
 		"application_name":                    "claviger",
 		"statement_timeout":                   "30000",
@@ -54,14 +63,6 @@ func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
 		if _, set := config.ConnConfig.RuntimeParams[name]; !set {
 			config.ConnConfig.RuntimeParams[name] = value
 		}
-	}
-	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = 5 * time.Second
-	}
-	migrations := stdlib.OpenDB(*config.ConnConfig)
-	defer migrations.Close() //nolint:errcheck // every statement on it has answered
-	if err := migrate(ctx, migrations, postgresDialect()); err != nil {
-		return nil, err
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

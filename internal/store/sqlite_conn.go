@@ -107,7 +107,10 @@ func openWriter(ctx context.Context, path string) (*sqliteWriterConn, error) {
 
 func (w *sqliteWriterConn) begin(ctx context.Context) (transaction, error) {
 	select {
-	case <-w.turn:
+	case _, open := <-w.turn:
+		if !open {
+			return nil, sql.ErrConnDone
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -141,7 +144,10 @@ func (w *sqliteWriterConn) discard() {
 }
 
 func (w *sqliteWriterConn) close() error {
-	<-w.turn // after the last transaction; nobody writes again
+	if _, open := <-w.turn; !open { // else after the last transaction
+		return nil
+	}
+	close(w.turn) // nobody writes again
 	if w.conn != nil {
 		for _, s := range w.statements {
 			_ = s.Close()

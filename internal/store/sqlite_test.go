@@ -178,3 +178,31 @@ func TestCancelledAndPanickingTransactionsLeaveNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestReady(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			db := ok(store.Open(t.Context(), store.Config{URL: e.url(t), Now: time.Now}))(t)
+			if db.Engine() != e.name {
+				t.Errorf("the engine is %q", db.Engine())
+			}
+			wants(t, db.Ready(t.Context()), nil)
+			wants(t, db.Close(), nil)
+			if err := db.Ready(t.Context()); err == nil {
+				t.Error("a closed database is ready")
+			}
+			if err := db.InTx(t.Context(), "", func(*store.Tx) error { return nil }); err == nil {
+				t.Error("a closed database takes a transaction")
+			}
+			wants(t, db.Close(), nil)
+		})
+	}
+}
+
+func TestAnUnreachableServerIsUnavailable(t *testing.T) {
+	_, err := store.Open(t.Context(), store.Config{URL: "postgres://u:hunter2@127.0.0.1:1/x?connect_timeout=1", Now: time.Now})
+	known := claviger.AsError(err)
+	if known == nil || known.Kind != claviger.KindUnavailable || strings.Contains(err.Error(), "hunter2") {
+		t.Fatalf("an unreachable server: %v", err)
+	}
+}
