@@ -3,9 +3,19 @@ package egress
 import (
 	"errors"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
+
+// watched makes the body of an HTTP/2 answer wait no longer than idle for its next
+// piece.
+func watched(resp *http.Response, idle time.Duration) *http.Response {
+	if resp != nil && resp.Body != http.NoBody {
+		resp.Body = &watchedBody{body: resp.Body, idle: idle}
+	}
+	return resp
+}
 
 // watchedBody is an answer's body whose Read waits no longer than idle. Time that
 // the reader spends elsewhere does not count.
@@ -35,7 +45,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	}
 }
 
-// expire closes the body under a waiting Read, which ends its connection.
+// expire closes the body under a waiting Read, which ends its stream.
 func (b *watchedBody) expire() {
 	b.expired.Store(true)
 	_ = b.body.Close()

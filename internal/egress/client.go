@@ -113,10 +113,10 @@ func New(config Config) *Client {
 	for _, text := range config.SelfOrigins {
 		scheme, authority, _ := strings.Cut(text, "://")
 		if o, ok := parseOrigin(lowerASCII(scheme), authority); ok {
-			c.self[o.hostPort()] = true
+			c.self[o.address()] = true
 		}
 	}
-	c.pools = newPools(c.limits.Pools, c.newTransport)
+	c.pools = newPools(c.limits.Pools, c.newPartition)
 	return c
 }
 
@@ -130,12 +130,13 @@ func (c *Client) Close() { c.pools.closeIdle() }
 // Before anything leaves, Do checks that the URL's scheme, host and port are the
 // destination's; then it resolves, vets and dials as the package comment says.
 // Plain http passes only to hosts that the operator opened. The request itself is
-// not changed, and its Host is sent as the destination's.
+// not changed, and its Host is sent as the destination's. Its body is closed.
 //
 // Errors are *claviger.Error, as are the errors of the body's Read:
 //
 //	destination_not_allowed  KindDenied    policy, whatever the reason; nothing was sent
 //	invalid_method           KindUnreadable
+//	invalid_header           KindUnreadable  a name or value that HTTP does not allow
 //	unreachable              KindUpstream  no connection, or it broke
 //	upstream_tls             KindUpstream  the vendor's certificate or TLS is not acceptable
 //	invalid_response         KindUpstream  not HTTP
@@ -143,14 +144,12 @@ func (c *Client) Close() { c.pools.closeIdle() }
 //	upstream_timeout         KindTimeout   no connection, header or next piece of body in time
 //	canceled                 KindUnavailable  ctx ended; wraps context.Canceled
 func (c *Client) Do(ctx context.Context, dest Destination, req *http.Request) (*http.Response, error) {
-	if !sendableMethod(req.Method) {
-		return nil, claviger.Errorf(claviger.KindUnreadable, "invalid_method", "This method cannot be sent to a vendor.")
-	}
-	target, err := c.admit(dest, req)
+	target, err := c.check(dest, req)
 	if err != nil {
+		closeBody(req)
 		return nil, err
 	}
-	resp, err := c.pools.get(dest.Key).RoundTrip(addressed(ctx, req, target))
+	resp, err := c.pools.get(dest.Key).roundTrip(ctx, addressed(ctx, req, target), target)
 	if err != nil {
 		return nil, transportError(err)
 	}
@@ -158,10 +157,18 @@ func (c *Client) Do(ctx context.Context, dest Destination, req *http.Request) (*
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	if resp.Body != http.NoBody {
-		resp.Body = &watchedBody{body: resp.Body, idle: c.limits.BodyIdle}
-	}
 	return resp, nil
+}
+
+// check decides about the whole request.
+func (c *Client) check(dest Destination, req *http.Request) (origin, error) {
+	if !sendableMethod(req.Method) {
+		return origin{}, claviger.Errorf(claviger.KindUnreadable, "invalid_method", "This method cannot be sent to a vendor.")
+	}
+	if !validHeader(req.Header) {
+		return origin{}, errHeader()
+	}
+	return c.admit(dest, req)
 }
 
 // addressed answers req with the context and the canonical authority; req itself if
@@ -202,7 +209,7 @@ func (c *Client) admit(dest Destination, req *http.Request) (origin, error) {
 	if target.scheme == "http" && !c.config.Allow.Opens(target.host, target.port) {
 		return origin{}, errNotAllowed()
 	}
-	if len(c.self) > 0 && c.self[target.hostPort()] {
+	if len(c.self) > 0 && c.self[target.address()] {
 		return origin{}, errNotAllowed()
 	}
 	if localName(target.host) && !target.literal() && !c.config.Allow.opensName(target.host, target.port) {
@@ -255,6 +262,34 @@ func sendableMethod(method string) bool {
 		return false
 	}
 	return true
+}
+
+// validHeader reports whether every name is a token and no value has a control
+// character but tab (RFC 9110, section 5.5): nothing that could end a line.
+func validHeader(h http.Header) bool {
+	for name, values := range h {
+		if !token(name) {
+			return false
+		}
+		for _, value := range values {
+			for i := range len(value) {
+				if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+func token(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // checkResponse refuses what net/http accepts but no caller should have to handle.

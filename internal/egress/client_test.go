@@ -353,8 +353,8 @@ func TestAbuse_133_EnvironmentIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	transport := v.client.newTransport()
-	if proxied.Load() != 0 || transport.Proxy != nil || transport.TLSClientConfig != nil {
+	p := v.client.newPartition()
+	if proxied.Load() != 0 || p.h2.Proxy != nil || p.tls.KeyLogWriter != nil || p.tls.InsecureSkipVerify {
 		t.Fatal("the environment diverts traffic")
 	}
 	if v.dials.dials[0] != v.Listener.Addr().String() {

@@ -150,21 +150,22 @@ func (c *Client) connect(ctx context.Context, addr netip.AddrPort, named bool) (
 	return dialer.DialContext(ctx, "tcp", addr.String())
 }
 
-// dialTLS connects and verifies the vendor's certificate for the host's name.
-func (c *Client) dialTLS(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
-	raw, err := c.dial(ctx, network, address)
+// dialTLS connects and verifies the vendor's certificate for the host's name. It
+// answers the socket below too.
+func (c *Client) dialTLS(ctx context.Context, address string, config *tls.Config) (secured *tls.Conn, raw net.Conn, err error) {
+	raw, err = c.dial(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	host, _, _ := net.SplitHostPort(address)
 	config = config.Clone()
 	config.ServerName = host
-	conn := tls.Client(raw, config)
+	secured = tls.Client(raw, config)
 	ctx, cancel := context.WithTimeout(ctx, c.limits.TLS)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, &tlsFailure{err}
+		return nil, nil, &tlsFailure{err}
 	}
-	return conn, nil
+	return secured, raw, nil
 }

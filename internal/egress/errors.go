@@ -21,6 +21,10 @@ func errUnreachable(cause error) *claviger.Error {
 	return claviger.Errorf(claviger.KindUpstream, "unreachable", "The vendor could not be reached, or broke the connection. Try again later.").With(cause)
 }
 
+func errHeader() *claviger.Error {
+	return claviger.Errorf(claviger.KindUnreadable, "invalid_header", "A header's name or value has characters that HTTP does not allow.")
+}
+
 func errTLS(cause error) *claviger.Error {
 	return claviger.Errorf(claviger.KindUpstream, "upstream_tls", "The vendor's TLS certificate or version is not acceptable.").With(cause)
 }
@@ -65,11 +69,11 @@ func transportError(err error) error {
 	}
 	text := err.Error()
 	switch {
+	case errors.Is(err, errHeaderBudget):
+		return errTooLarge(err)
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "response header list larger"):
 		return errTooLarge(err)
-	case strings.Contains(text, "invalid header field"):
-		return claviger.Errorf(claviger.KindUnreadable, "invalid_header", "A header's name or value has characters that HTTP does not allow.")
-	case strings.Contains(text, "malformed"), strings.Contains(text, "bad Content-Length"), strings.Contains(text, "transfer encoding"),
+	case strings.Contains(text, "malformed"), strings.Contains(text, "Content-Length"), strings.Contains(text, "transfer encoding"),
 		strings.Contains(text, "too many transfer"), strings.Contains(text, "1xx responses"):
 		return errInvalidResponse(err)
 	}

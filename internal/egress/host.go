@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -185,5 +186,5 @@ func (o origin) canonical(text string) bool { return text == o.host || text == o
 // literal reports whether the host is an address and not a name.
 func (o origin) literal() bool { return strings.Contains(o.host, ":") || endsInNumber(o.host) }
 
-// hostPort answers host:port, the port always written.
-func (o origin) hostPort() string { return o.host + ":" + strconv.Itoa(int(o.port)) }
+// address answers host:port as dialers want it.
+func (o origin) address() string { return net.JoinHostPort(o.host, strconv.Itoa(int(o.port))) }
