@@ -41,11 +41,21 @@ func (t *Ticket) Covers(organization claviger.OrganizationID, id claviger.Connec
 	return t.Valid() && t.resource.Organization == organization && t.resource.Connection == id
 }
 
-// CoversSecret is [Ticket.Covers] for a stored kv:// secret: the ticket is for the
-// secret itself, or for a connection of the same organization.
-func (t *Ticket) CoversSecret(organization claviger.OrganizationID) bool {
-	return t.Valid() && t.resource.Organization == organization &&
-		(t.resource.Type == "secret" || t.resource.Connection != "")
+// Secrets answers the organization whose stored kv:// secrets the ticket admits to: it
+// was made for a secret itself, or for a connection that may refer to some.
+func (t *Ticket) Secrets() (organization claviger.OrganizationID, ok bool) {
+	if !t.Valid() || t.resource.Type != "secret" && t.resource.Connection == "" {
+		return "", false
+	}
+	return t.resource.Organization, true
+}
+
+// Keyset answers the organization whose encryption keys the ticket admits to.
+func (t *Ticket) Keyset() (organization claviger.OrganizationID, ok bool) {
+	if !t.Valid() || t.resource.Type != "keyset" {
+		return "", false
+	}
+	return t.resource.Organization, true
 }
 
 // Name sets the facts that are known only inside a change, such as the id of what it
@@ -77,9 +87,4 @@ func (t *Ticket) Done(e Ending) {
 		t.entry.Code = claviger.AsError(e.Err).FineCode()
 	}
 	t.gate.calls.finish(&t.entry)
-}
-
-// CoversKeyset is [Ticket.Covers] for all that is sealed under an organization's keys.
-func (t *Ticket) CoversKeyset(organization claviger.OrganizationID) bool {
-	return t.Valid() && t.resource.Type == "keyset" && t.resource.Organization == organization
 }

@@ -15,8 +15,14 @@ import (
 func TestZeroTicketProvesNothing(t *testing.T) {
 	var none *gate.Ticket
 	for _, ticket := range []*gate.Ticket{none, {}} {
-		if ticket.Valid() || ticket.Covers("", "") || ticket.Covers("org_a", "conn_1") || ticket.CoversSecret("") || ticket.CoversKeyset("") {
+		if ticket.Valid() || ticket.Covers("", "") || ticket.Covers("org_a", "conn_1") {
 			t.Errorf("%v proves something", ticket)
+		}
+		if _, ok := ticket.Secrets(); ok {
+			t.Error("it opens secrets")
+		}
+		if _, ok := ticket.Keyset(); ok {
+			t.Error("it opens keys")
 		}
 		ticket.Done(gate.Ending{}) // and ending it does no harm
 	}
@@ -30,8 +36,11 @@ func TestTicketCoversWhatItWasMadeForUntilItEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !ticket.Covers("org_a", "conn_1") || ticket.Covers("org_a", "conn_2") || ticket.Covers("org_b", "conn_1") || ticket.CoversKeyset("org_a") {
+	if !ticket.Covers("org_a", "conn_1") || ticket.Covers("org_a", "conn_2") || ticket.Covers("org_b", "conn_1") {
 		t.Error("the ticket covers the wrong things")
+	}
+	if _, ok := ticket.Keyset(); ok {
+		t.Error("a ticket for a connection opens keys")
 	}
 	ticket.Done(gate.Ending{StatusCode: 200})
 	if ticket.Covers("org_a", "conn_1") {

@@ -102,8 +102,8 @@ func (v *Vault) eachSecret(ctx context.Context, s claviger.Scope, f func(clavige
 // Rotate adds a key to the organization's keyset and makes it the one that seals. The
 // old keys still open.
 func (v *Vault) Rotate(ctx context.Context, t *gate.Ticket, tx *store.Tx) error {
-	organization := t.Resource().Organization
-	if !t.CoversKeyset(organization) {
+	organization, ok := t.Keyset()
+	if !ok {
 		return ErrNoTicket
 	}
 	row, err := v.db.Keyset(ctx, organization)
@@ -128,8 +128,8 @@ func (v *Vault) Rotate(ctx context.Context, t *gate.Ticket, tx *store.Tx) error 
 // transaction: it can be cut off anywhere and resumed. changed is told of each
 // connection. A row that does not open is left as it is and reported at the end.
 func (v *Vault) Reseal(ctx context.Context, t *gate.Ticket, changed func(claviger.ConnectionID)) error {
-	organization := t.Resource().Organization
-	if !t.CoversKeyset(organization) {
+	organization, ok := t.Keyset()
+	if !ok {
 		return ErrNoTicket
 	}
 	v.Evict(organization)

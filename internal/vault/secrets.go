@@ -63,8 +63,8 @@ func (v *Vault) Resolve(ctx context.Context, t *gate.Ticket, creds claviger.Cred
 }
 
 func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (claviger.Secret, error) {
-	organization := t.Resource().Organization
-	if !t.CoversSecret(organization) {
+	organization, ok := t.Secrets()
+	if !ok {
 		return claviger.Secret{}, ErrNoTicket
 	}
 	if v.external != nil {
@@ -100,8 +100,8 @@ func missing(path string) *claviger.Error {
 
 // SealSecret seals the next version of a kv:// secret.
 func (v *Vault) SealSecret(ctx context.Context, t *gate.Ticket, path string, version int64, value claviger.Secret) (sealed claviger.Sealed, err error) {
-	organization := t.Resource().Organization
-	if !t.CoversSecret(organization) {
+	organization, ok := t.Secrets()
+	if !ok {
 		return nil, ErrNoTicket
 	}
 	k, err := v.keyset(ctx, organization)
