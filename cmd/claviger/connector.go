@@ -14,6 +14,7 @@ import (
 	"claviger/api"
 	"claviger/client"
 	"claviger/internal/catalog"
+	"claviger/internal/egress"
 )
 
 const maxDocument = 256 << 10
@@ -161,42 +162,66 @@ func (p *program) deleted(gone api.Deleted, err error) error {
 }
 
 func (p *program) connectorLint() *cobra.Command {
-	return command("lint FILE...", "Check connector documents, without a server", cobra.MinimumNArgs(1), func(_ context.Context, args []string) error {
-		type finding struct {
-			File    string `json:"file"`
-			Line    int    `json:"line"`
-			Column  int    `json:"column"`
-			Path    string `json:"path,omitempty"`
-			Message string `json:"message"`
-			Hint    string `json:"hint,omitempty"`
-		}
-		all := []finding{}
-		for _, file := range args {
-			document, err := p.readDocument(file)
-			if err != nil {
-				return err
-			}
-			_, faults := catalog.Parse(file, document, catalog.Options{})
-			for _, f := range faults {
-				all = append(all, finding{file, f.Line, f.Column, f.Path, f.Message, f.Hint})
-			}
-			if !p.json {
-				p.printFaults(file, faults)
-			}
-		}
-		if err := p.show(all, func() {}); err != nil {
-			return err
-		}
-		if len(all) > 0 {
-			return failed(exitRefused)
-		}
-		return nil
+	var strict bool
+	c := command("lint FILE...", "Check connector documents, without a server", cobra.MinimumNArgs(1), func(_ context.Context, args []string) error {
+		return p.lint(args, strict)
 	})
+	c.Long = "Lint explains each fault of a document with its line and column. What is valid but would\n" +
+		"not do for the built-in catalogue is a warning, or with --strict a fault. Plain http is\n" +
+		"accepted for the hosts that CLAVIGER_EGRESS_ALLOW opens."
+	c.Flags().BoolVar(&strict, "strict", false, "take warnings for faults")
+	return c
 }
 
+// lintFault is a fault as JSON.
+type lintFault struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Path    string `json:"path,omitempty"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Warning bool   `json:"warning"`
+}
+
+func (p *program) lint(files []string, strict bool) error {
+	allow, err := egress.ParseAllow(p.getenv("CLAVIGER_EGRESS_ALLOW"))
+	if err != nil {
+		return err
+	}
+	all, wrong := []lintFault{}, false
+	for _, file := range files {
+		document, err := p.readDocument(file)
+		if err != nil {
+			return err
+		}
+		faults := catalog.Lint(file, document, catalog.Options{AllowPlain: allow.PlainHTTP})
+		for _, f := range faults {
+			warning := f.Code == catalog.CodePractice && !strict
+			wrong = wrong || !warning
+			all = append(all, lintFault{file, f.Line, f.Column, f.Path, f.Code, f.Message, f.Hint, warning})
+		}
+		if !p.json {
+			p.printFaults(file, faults)
+		}
+	}
+	err = p.show(all, func() {})
+	if err == nil && wrong {
+		return failed(exitRefused)
+	}
+	return err
+}
+
+// printFaults writes "file:line:column: message", which editors can follow.
 func (p *program) printFaults(file string, faults []catalog.Fault) {
 	for _, f := range faults {
-		_, _ = fmt.Fprintf(p.stderr, "%s:%s\n", escape(file), escape(f.String()))
+		place := fmt.Sprintf("%d:%d: ", f.Line, f.Column)
+		text := strings.TrimPrefix(f.String(), place)
+		if f.Code == catalog.CodePractice {
+			place += "warning: "
+		}
+		_, _ = fmt.Fprintf(p.stderr, "%s:%s%s\n", escape(file), place, escape(text))
 	}
 }
 

@@ -157,6 +157,8 @@ func hint(e *client.Error) string {
 		return "Check the address (--url or CLAVIGER_URL) and that the server runs: claviger serve"
 	case e.Status == http.StatusUnauthorized:
 		return "Log in again with: claviger login"
+	case e.Code == "connection_disabled":
+		return "Enable it with: claviger connection enable ID"
 	case e.Status == http.StatusForbidden:
 		return "See what your token may do with: claviger whoami"
 	case len(e.References) > 0:
