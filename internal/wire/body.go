@@ -128,6 +128,12 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close also lifts the deadline, which must not outlive the body of a long answer.
+func (b *patientBody) Close() error {
+	_ = b.control.SetReadDeadline(time.Time{})
+	return b.ReadCloser.Close()
+}
+
 // requestHash binds an idempotency key to what was asked.
 func requestHash(r *http.Request, body []byte) []byte {
 	h := sha256.New()

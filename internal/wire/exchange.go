@@ -71,7 +71,7 @@ func (x *exchange) failure(err error) *failure {
 }
 
 func (x *exchange) fail(e *claviger.Error, status int) *failure {
-	if status >= http.StatusInternalServerError {
+	if status == http.StatusInternalServerError {
 		x.log.Error("request failed", "request", x.from.ID, "route", x.route.Name, "status", status, "error", e.Error())
 	}
 	x.header.Set(ErrorHeader, e.FineCode())
