@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,6 @@ import (
 	"claviger/api"
 	"claviger/client"
 	"claviger/internal/catalog"
-	"claviger/internal/egress"
 )
 
 const maxDocument = 256 << 10
@@ -163,13 +163,14 @@ func (p *program) deleted(gone api.Deleted, err error) error {
 
 func (p *program) connectorLint() *cobra.Command {
 	var strict bool
+	var plain []string
 	c := command("lint FILE...", "Check connector documents, without a server", cobra.MinimumNArgs(1), func(_ context.Context, args []string) error {
-		return p.lint(args, strict)
+		return p.lint(args, strict, func(host string) bool { return slices.Contains(plain, host) })
 	})
 	c.Long = "Lint explains each fault of a document with its line and column. What is valid but would\n" +
-		"not do for the built-in catalogue is a warning, or with --strict a fault. Plain http is\n" +
-		"accepted for the hosts that CLAVIGER_EGRESS_ALLOW opens."
+		"not do for the built-in catalogue is a warning, or with --strict a fault."
 	c.Flags().BoolVar(&strict, "strict", false, "take warnings for faults")
+	c.Flags().StringArrayVar(&plain, "plain-http", nil, "`host` that the server opens with CLAVIGER_EGRESS_ALLOW, and plain http may be spoken to")
 	return c
 }
 
@@ -185,18 +186,14 @@ type lintFault struct {
 	Warning bool   `json:"warning"`
 }
 
-func (p *program) lint(files []string, strict bool) error {
-	allow, err := egress.ParseAllow(p.getenv("CLAVIGER_EGRESS_ALLOW"))
-	if err != nil {
-		return err
-	}
+func (p *program) lint(files []string, strict bool, plain func(host string) bool) error {
 	all, wrong := []lintFault{}, false
 	for _, file := range files {
 		document, err := p.readDocument(file)
 		if err != nil {
 			return err
 		}
-		faults := catalog.Lint(file, document, catalog.Options{AllowPlain: allow.PlainHTTP})
+		faults := catalog.Lint(file, document, catalog.Options{AllowPlain: plain})
 		for _, f := range faults {
 			warning := f.Code == catalog.CodePractice && !strict
 			wrong = wrong || !warning
@@ -206,7 +203,7 @@ func (p *program) lint(files []string, strict bool) error {
 			p.printFaults(file, faults)
 		}
 	}
-	err = p.show(all, func() {})
+	err := p.show(all, func() {})
 	if err == nil && wrong {
 		return failed(exitRefused)
 	}
