@@ -25,7 +25,7 @@ func reveals() map[string]reveal {
 		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
 		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},
 		"internal/vault/secrets.go":         {2, "checks a value's form, and seals a stored secret"},
-		"internal/broker/text.go":           {1, "hands values that a caller gave to the catalogue's format check"},
+		"internal/catalog/credentials.go":   {1, "compares a value that a caller gave with its field's pattern"},
 		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
 		"internal/authn/operator.go":        {1, "hashes the client secret that somebody presents"},

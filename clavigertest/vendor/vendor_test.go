@@ -73,12 +73,18 @@ func open(t *testing.T) *bench {
 }
 
 // send applies the credentials and answers the vendor's status, header and body.
-func (b *bench) send(req *http.Request, m *claviger.AuthMethod, values, settings map[string]string) (int, http.Header, []byte) {
-	b.t.Helper()
+// sealed answers values as the secrets that they are.
+func sealed(values map[string]string) claviger.Credentials {
 	creds := claviger.Credentials{}
 	for k, v := range values {
 		creds[k] = claviger.NewSecretString(v)
 	}
+	return creds
+}
+
+func (b *bench) send(req *http.Request, m *claviger.AuthMethod, values, settings map[string]string) (int, http.Header, []byte) {
+	b.t.Helper()
+	creds := sealed(values)
 	once, err := inject.Apply(req, m, creds, settings)
 	if err != nil {
 		b.t.Fatal(err)
@@ -143,7 +149,7 @@ func (b *bench) prove(conn *claviger.Connector, m *claviger.AuthMethod) {
 	if len(values) != len(m.Fields) {
 		t.Fatalf("simulated values %d, fields %d", len(values), len(m.Fields))
 	}
-	if warnings, err := catalog.CheckCredentials(m, values); err != nil || len(warnings) > 0 {
+	if warnings, err := catalog.CheckCredentials(m, sealed(values)); err != nil || len(warnings) > 0 {
 		t.Fatalf("the vendor's own form is refused: %v %v", warnings, err)
 	}
 	req, err := catalog.ProbeRequest(conn, m.Test, settings)

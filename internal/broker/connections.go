@@ -91,7 +91,7 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings, err := checkCredentials(l.method, in.Credentials)
+	warnings, err := catalog.CheckCredentials(l.method, in.Credentials)
 	if err != nil {
 		return nil, nil, err
 	}

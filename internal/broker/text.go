@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"claviger"
-	"claviger/internal/catalog"
 	"claviger/internal/store"
 )
 
@@ -112,14 +111,4 @@ func (f ConnectionFilter) stored() store.ConnectionFilter {
 		Workspace: f.Workspace, Connector: f.Connector, Status: f.Status, Health: f.Health,
 		Owner: f.Owner, TagKey: f.TagKey, TagValue: f.TagValue, Search: f.Search,
 	}
-}
-
-// checkCredentials checks the format of values that a caller gave. The catalogue's
-// patterns work on text, which goes no further.
-func checkCredentials(m *claviger.AuthMethod, creds claviger.Credentials) (warnings []string, err error) {
-	values := make(map[string]string, len(creds))
-	for key, value := range creds {
-		value.Use(func(b []byte) { values[key] = string(b) })
-	}
-	return catalog.CheckCredentials(m, values)
 }

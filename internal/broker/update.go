@@ -135,7 +135,7 @@ func (r *renewal) prepare(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.warnings, err = checkCredentials(r.live.method, r.creds); err != nil {
+	if r.warnings, err = catalog.CheckCredentials(r.live.method, r.creds); err != nil {
 		return err
 	}
 	if err := describeCredentials(r.live, r.creds); err != nil {

@@ -205,7 +205,7 @@ func (b *Broker) testAdmitted(ctx context.Context, c claviger.Caller, l *live) (
 		ending = gate.Ending{Err: err}
 		return p, err
 	}
-	_, formatErr := checkCredentials(l.method, creds)
+	_, formatErr := catalog.CheckCredentials(l.method, creds)
 	p = b.probe(ctx, l, creds, formatErr)
 	ending = gate.Ending{StatusCode: p.status, Host: p.host}
 	if p.err != nil {

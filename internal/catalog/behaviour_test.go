@@ -82,12 +82,12 @@ func TestCheckCredentials(t *testing.T) {
 	conn := parse(t, change(t, `pattern: "^ak_`, `softPattern: "^ak_.{12}$", pattern: "^ak_`))
 	m := &conn.Auth[0]
 	for value, warns := range map[string]int{"ak_0123456789": 1, "ak_012345678901": 0, "kv://shared/acme/key": 0} {
-		if warnings, err := catalog.CheckCredentials(m, map[string]string{"apiKey": value}); err != nil || len(warnings) != warns {
+		if warnings, err := catalog.CheckCredentials(m, claviger.Credentials{"apiKey": claviger.NewSecretString(value)}); err != nil || len(warnings) != warns {
 			t.Errorf("%s: %v %v", value, warnings, err)
 		}
 	}
 	for _, bad := range []string{"", "nope-nope", "ak_0123456789\n", " ak_0123456789", "***REDACTED***", "ak_***REDACTED***", "ak_" + strings.Repeat("a", 64<<10)} {
-		_, err := catalog.CheckCredentials(m, map[string]string{"apiKey": bad})
+		_, err := catalog.CheckCredentials(m, claviger.Credentials{"apiKey": claviger.NewSecretString(bad)})
 		var e *claviger.Error
 		if !errors.As(err, &e) || e.Code != "invalid_format" || e.Param != "credentials.apiKey" || !strings.Contains(e.Message, "Settings, API") {
 			t.Errorf("%.20q: %v", bad, err)
@@ -96,12 +96,12 @@ func TestCheckCredentials(t *testing.T) {
 			refusal(t, err, "credentials.apiKey", bad)
 		}
 	}
-	_, err := catalog.CheckCredentials(m, map[string]string{"apikey": "ak_0123456789"})
+	_, err := catalog.CheckCredentials(m, claviger.Credentials{"apikey": claviger.NewSecretString("ak_0123456789")})
 	refusal(t, err, "credentials.apikey", "ak_0123456789")
 	if !strings.Contains(err.Error(), "Did you mean apiKey?") {
 		t.Errorf("%v", err)
 	}
-	_, err = catalog.CheckCredentials(m, map[string]string{"ak_0123456789": "x"})
+	_, err = catalog.CheckCredentials(m, claviger.Credentials{"ak_0123456789": claviger.NewSecretString("x")})
 	refusal(t, err, "credentials", "ak_0123456789")
 }
 

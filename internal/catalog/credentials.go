@@ -22,29 +22,41 @@ const maxCredential = 64 << 10
 // or unknown_credential; it carries the field's hint and never the value. Values
 // that begin with "kv://" name a secret elsewhere and skip the pattern. warnings
 // tell of values that do not look as such values usually do.
-func CheckCredentials(m *claviger.AuthMethod, values map[string]string) (warnings []string, err error) {
-	for key := range values {
+func CheckCredentials(m *claviger.AuthMethod, creds claviger.Credentials) (warnings []string, err error) {
+	for key := range creds {
 		if _, ok := m.Field(key); !ok {
 			return nil, unknownCredential(m, key)
 		}
 	}
 	for i := range m.Fields {
 		f := &m.Fields[i]
-		value := values[f.Key]
-		if value == "" {
-			if f.Required {
-				return nil, refuseCredential(f, "is required")
-			}
-			continue
+		warning := ""
+		creds[f.Key].Use(func(b []byte) { warning, err = checkValue(f, string(b)) })
+		if err != nil {
+			return nil, err
 		}
-		if why := wrongCredential(f, value); why != "" {
-			return nil, refuseCredential(f, why)
-		}
-		if f.SoftPattern != nil && !strings.HasPrefix(value, "kv://") && !wholly(f.SoftPattern, value) {
-			warnings = append(warnings, fmt.Sprintf("credentials.%s does not look like a usual value of %s.", f.Key, label(f)))
+		if warning != "" {
+			warnings = append(warnings, warning)
 		}
 	}
 	return warnings, nil
+}
+
+// checkValue checks one field's value, which is used here and goes no further.
+func checkValue(f *claviger.Field, value string) (warning string, err error) {
+	if value == "" {
+		if f.Required {
+			return "", refuseCredential(f, "is required")
+		}
+		return "", nil
+	}
+	if why := wrongCredential(f, value); why != "" {
+		return "", refuseCredential(f, why)
+	}
+	if f.SoftPattern != nil && !strings.HasPrefix(value, "kv://") && !wholly(f.SoftPattern, value) {
+		return fmt.Sprintf("credentials.%s does not look like a usual value of %s.", f.Key, label(f)), nil
+	}
+	return "", nil
 }
 
 // wrongCredential answers why a value is refused, or "".

@@ -202,7 +202,7 @@ func TestAbuse_266_NothingExecutes(t *testing.T) {
 	}
 	conn := parse(t, change(t, `pattern: "^ak_[a-z0-9]{8,}$"`, `pattern: "^(a+)+$"`))
 	start := time.Now()
-	if _, err := catalog.CheckCredentials(&conn.Auth[0], map[string]string{"apiKey": strings.Repeat("a", 60<<10) + "!"}); err == nil {
+	if _, err := catalog.CheckCredentials(&conn.Auth[0], claviger.Credentials{"apiKey": claviger.NewSecretString(strings.Repeat("a", 60<<10) + "!")}); err == nil {
 		t.Error("accepted")
 	}
 	if took := time.Since(start); took > 2*time.Second {
