@@ -89,6 +89,9 @@ func describe(doc *huma.OpenAPI, r Route, path string, op *huma.Operation) docOp
 			da = docAnswer{Status: "Otherwise", Text: "An error, see Errors below."}
 		} else if media := answer.Content["application/json"]; media != nil {
 			da.Fields = fieldsOf(doc, media.Schema)
+			for i := range da.Fields {
+				da.Fields[i].Required = false // of interest to those who send it only
+			}
 		}
 		d.Answers = append(d.Answers, da)
 	}
@@ -148,6 +151,9 @@ func fieldOf(doc *huma.OpenAPI, name string, s *huma.Schema, required bool) docF
 		f.Type += ": " + strings.Join(values, ", ")
 	}
 	if r.Default != nil {
+		if f.Text != "" && !strings.HasSuffix(f.Text, ".") {
+			f.Text += "."
+		}
 		f.Text = strings.TrimSpace(fmt.Sprintf("%s Default %v.", f.Text, r.Default))
 	}
 	return f
