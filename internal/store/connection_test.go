@@ -107,6 +107,7 @@ func TestConnectionFilters(t *testing.T) {
 		a := f.tenant("a")
 		odd := a.connection(`100%_\ÄPFEL`)
 		odd.Connector, odd.Status, odd.Health, odd.Owner, odd.Tags = "other", claviger.StatusPending, claviger.HealthUnknown, "usr_two", map[string]string{"env": "dev"}
+		odd.Visibility = claviger.VisibilityPersonal
 		a.connect(odd)
 		f.pass(time.Millisecond)
 		a.connect(a.connection("plain"))
@@ -130,6 +131,8 @@ func TestConnectionFilters(t *testing.T) {
 			{store.ConnectionFilter{Health: claviger.HealthUnknown}, odd.Name + ";"},
 			{store.ConnectionFilter{Owner: "usr_two"}, odd.Name + ";"},
 			{store.ConnectionFilter{TagKey: "env", TagValue: "dev"}, odd.Name + ";"},
+			{store.ConnectionFilter{Connector: "other", VisibleTo: "usr_two"}, odd.Name + ";"},
+			{store.ConnectionFilter{Connector: "other", VisibleTo: "usr_three"}, ""},
 			{store.ConnectionFilter{TagKey: "dev", TagValue: "env"}, ""},
 			{store.ConnectionFilter{Workspace: second.ID}, "far;"},
 			{store.ConnectionFilter{Status: claviger.StatusRevoked}, ""},

@@ -211,3 +211,27 @@ func TestFeedFlood(t *testing.T) {
 		announced(t, feed, "user next")
 	})
 }
+
+func TestMovedStreams(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		a := f.tenant("a")
+		moved := func() (ids []string) {
+			f.do(func(ctx context.Context, tx *store.Tx) error {
+				ids = nil
+				streams, err := tx.MovedStreams(ctx)
+				for _, s := range streams {
+					ids = append(ids, s.ID)
+				}
+				return errors.Join(err, tx.MarkCheckpointed(ctx, streams))
+			})
+			return ids
+		}
+		for _, stream := range []string{"first", "second"} {
+			wants(t, f.appendTo("", stream, a.entries(stream, 1, 2)), nil)
+		}
+		same(t, []string{"first", "second"}, moved())
+		same(t, []string(nil), moved())
+		wants(t, f.appendTo("", "second", a.entries("second", 3, 1)), nil)
+		same(t, []string{"second"}, moved())
+	})
+}

@@ -194,3 +194,18 @@ func TestFeedSpansRegions(t *testing.T) {
 	f.pass(time.Hour)
 	wants(t, f.PurgeChanges(t.Context(), f.time()), nil)
 }
+
+func TestPlaces(t *testing.T) {
+	f, _, _ := twoRegions(t)
+	same(t, []claviger.RegionID{"", regionB}, f.Places())
+	near, far := f.tenantIn("near", regionA), f.tenantIn("far", regionB)
+	for _, c := range []struct {
+		workspace claviger.WorkspaceID
+		of        *tenant
+		want      claviger.RegionID
+	}{{near.workspace.ID, near, ""}, {far.workspace.ID, far, regionB}, {"", far, ""}} {
+		same(t, c.want, ok(f.PlaceOf(t.Context(), c.of.org.ID, c.workspace))(t))
+	}
+	_, err := f.PlaceOf(t.Context(), near.org.ID, far.workspace.ID)
+	wants(t, err, store.ErrNotFound)
+}
