@@ -89,11 +89,12 @@ func (a *App) sweep(ctx context.Context) {
 	defer cancel()
 	now := a.config.Now()
 	err := errors.Join(
+		a.tokens.RotateDueSigningKey(ctx),
 		a.db.InTx(ctx, "", func(tx *store.Tx) error { _, err := tx.PurgeExpired(ctx, now); return err }),
 		a.db.PurgeChanges(ctx, now.Add(-keepChanges)),
 	)
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("what has expired could not be removed", "error", err)
+		a.log.Warn("what has expired could not be removed or replaced", "error", err)
 	}
 }
 

@@ -87,6 +87,11 @@ func (tokenMaker) NewClientSecret() (claviger.Secret, []byte, error) {
 	return authn.NewClientSecret(randomSource)
 }
 
+// CanonicalName answers the two forms of a workspace's name.
+func (tokenMaker) CanonicalName(param, name string) (shown, canonical string, err error) {
+	return authn.CanonicalName(param, name)
+}
+
 // Found prepares an organization and the writing of it.
 func (tokenMaker) Found(name string, regions []claviger.RegionID) (broker.NewOrganization, func(context.Context, *store.Tx) error, error) {
 	shown, write, err := authn.Found(name, regions, time.Now(), randomSource)

@@ -206,6 +206,18 @@ func (a *Authority) RotateSigningKey(ctx context.Context) error {
 	return nil
 }
 
+// signingKeyLife is how long one key signs.
+const signingKeyLife = 30 * 24 * time.Hour
+
+// RotateDueSigningKey rotates if the newest key has signed for 30 days.
+func (a *Authority) RotateDueSigningKey(ctx context.Context) error {
+	set, err := a.ring.keys(ctx)
+	if err != nil || len(set) == 0 || a.ring.now().Sub(set[len(set)-1].SignsAt) < signingKeyLife {
+		return err
+	}
+	return a.RotateSigningKey(ctx)
+}
+
 // KeySet serves /.well-known/jwks.json (RFC 7517, section 5): the public halves of
 // all keys whose tokens may still be valid, and of the one that will sign next.
 func (a *Authority) KeySet(w http.ResponseWriter, r *http.Request) error {

@@ -15,13 +15,16 @@ import (
 	"claviger/internal/vault"
 )
 
-// TokenMaker makes the random values that are shown once: package authn knows their
-// form, which the core need not.
+// TokenMaker is what the core needs of authentication: the random values that are shown
+// once, the rules of names that tokens are minted for, and the founding of tenants.
 type TokenMaker interface {
 	// NewAPIKey answers a token, the hash to keep and its last four characters.
 	NewAPIKey() (token claviger.Secret, hash []byte, hint string, err error)
 	// NewClientSecret answers a client secret and the hash to keep.
 	NewClientSecret() (secret claviger.Secret, hash []byte, err error)
+	// CanonicalName answers a workspace's name as it is shown, and the form by which it is
+	// unique; param is the field to blame.
+	CanonicalName(param, name string) (shown, canonical string, err error)
 	// Found prepares an organization with its workspace "default", owner, application and
 	// owner's API key, and the writing of them.
 	Found(name string, regions []claviger.RegionID) (NewOrganization, func(context.Context, *store.Tx) error, error)

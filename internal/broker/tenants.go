@@ -3,10 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"strings"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 
 	"claviger"
 	"claviger/internal/gate"
@@ -70,19 +66,14 @@ func (b *Broker) Organization(ctx context.Context, c claviger.Caller, id clavige
 	return o, err
 }
 
-// Canonical answers the form of a workspace's name by which it is unique: NFC,
-// trimmed, case folded.
-func Canonical(name string) string {
-	return cases.Fold().String(norm.NFC.String(strings.TrimSpace(name)))
-}
-
 // CreateWorkspace makes a workspace. An empty region is the default one.
 func (b *Broker) CreateWorkspace(ctx context.Context, c claviger.Caller, name string, region claviger.RegionID) (claviger.Workspace, error) {
 	r := own(c, "workspace", "")
 	if err := b.gate.Check(ctx, c, claviger.WorkspacesCreate, r); err != nil {
 		return claviger.Workspace{}, err
 	}
-	if err := checkName("name", name); err != nil {
+	shown, canonical, err := b.tokens.CanonicalName("name", name)
+	if err != nil {
 		return claviger.Workspace{}, err
 	}
 	if region == "" {
@@ -97,7 +88,7 @@ func (b *Broker) CreateWorkspace(ctx context.Context, c claviger.Caller, name st
 	}
 	now := b.now()
 	w := claviger.Workspace{
-		ID: claviger.WorkspaceID(id), Organization: c.Scope.Organization(), Name: norm.NFC.String(name), Canonical: Canonical(name),
+		ID: claviger.WorkspaceID(id), Organization: c.Scope.Organization(), Name: shown, Canonical: canonical,
 		Region: region, Version: 1, CreatedAt: now, UpdatedAt: now,
 	}
 	r = claviger.Resource{Type: "workspace", ID: id, Organization: w.Organization}
@@ -168,7 +159,8 @@ func (b *Broker) workspaceFor(ctx context.Context, c claviger.Caller, id clavige
 
 // RenameWorkspace gives a workspace another name.
 func (b *Broker) RenameWorkspace(ctx context.Context, c claviger.Caller, id claviger.WorkspaceID, name string) (w claviger.Workspace, err error) {
-	if err := checkName("name", name); err != nil {
+	shown, canonical, err := b.tokens.CanonicalName("name", name)
+	if err != nil {
 		return w, err
 	}
 	if w, err = b.workspace(ctx, c, claviger.WorkspacesUpdate, id); err != nil {
@@ -176,7 +168,7 @@ func (b *Broker) RenameWorkspace(ctx context.Context, c claviger.Caller, id clav
 	}
 	err = b.gate.Change(ctx, c, claviger.WorkspacesUpdate, controlOf(workspaceResource(w)), func(tx *store.Tx, _ *gate.Ticket) error {
 		w, err = tx.UpdateWorkspace(ctx, c.Scope, id, func(old claviger.Workspace) (claviger.Workspace, error) {
-			old.Name, old.Canonical, old.UpdatedAt = norm.NFC.String(name), Canonical(name), b.now()
+			old.Name, old.Canonical, old.UpdatedAt = shown, canonical, b.now()
 			return old, nil
 		})
 		return err
