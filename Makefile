@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench fuzz run soak postgres
+.PHONY: help build test lint bench microbench fuzz run soak postgres
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -47,7 +47,11 @@ $(STATICCHECK): Makefile
 	GOBIN=$(BIN) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	@touch $@
 
-bench: postgres ## all benchmarks
+bench: postgres ## what a call costs beside other proxies, into docs/performance.md
+	@.ci/bench
+	$(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) run ./bench -write
+
+microbench: postgres ## the benchmarks of single packages
 	$(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
