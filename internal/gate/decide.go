@@ -151,6 +151,7 @@ func (g *Gate) deny(ctx context.Context, c claviger.Caller, v claviger.Verb, r c
 	if !c.Scope.Covers(r.Organization, r.Workspace) {
 		e.Workspace = c.Scope.Workspace()
 	}
+	tidy(&e)
 	if err := g.calls.add(ctx, &e, false); err != nil {
 		g.log.WarnContext(ctx, "a denial could not be recorded", "requestId", c.From.ID)
 	}

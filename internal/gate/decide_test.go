@@ -2,7 +2,10 @@ package gate_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"claviger"
 	"claviger/internal/gate"
@@ -108,5 +111,36 @@ func TestChangeCommitsWithItsEntryOrNotAtAll(t *testing.T) {
 	list := r.entries(t, c)
 	if len(list) != 1 || list[0].Outcome != claviger.OutcomeSucceeded || list[0].ResourceID != "shared/x" {
 		t.Errorf("the ledger says %+v", list)
+	}
+}
+
+// What a caller asks for may be any text; it must neither break the batch that its
+// denial is written with nor the lines of an export.
+func TestAbuse_221_HostileTextsAreRecordedHarmlessly(t *testing.T) {
+	r := newRoom(t, gate.ModeStrict)
+	c := caller("org_a", "", claviger.RoleOwner)
+	hostile := []string{"\x00", "a\r\nb", "\x1b[31m", "\xff\xfe", "=cmd|' /C calc'!A0", strings.Repeat("x", 1<<20), "\u2028", `"}{"`}
+	for _, id := range hostile {
+		if err := r.gate.Absent(t.Context(), c, claviger.ConnectionsRead, claviger.Resource{Type: "connection", ID: id}); !claviger.IsKind(err, claviger.KindNotFound) {
+			t.Fatal(err)
+		}
+	}
+	ticket, err := r.gate.Admit(t.Context(), c, claviger.ConnectionsProxy, connection("org_a", "ws_1"), "")
+	if err != nil {
+		t.Fatal("the ledger no longer takes entries:", err)
+	}
+	ticket.Done(gate.Ending{})
+	r.close(t)
+	list := r.entries(t, c)
+	if len(list) != len(hostile)+2 {
+		t.Fatalf("%d entries, want %d", len(list), len(hostile)+2)
+	}
+	for _, e := range list {
+		if len(e.ResourceID) > 256 || !utf8.ValidString(e.ResourceID) || strings.ContainsFunc(e.ResourceID, unicode.IsControl) {
+			t.Errorf("kept %.40q", e.ResourceID)
+		}
+	}
+	if report := r.verify(t); !report.Intact() {
+		t.Errorf("%+v", report.Findings)
 	}
 }

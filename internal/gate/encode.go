@@ -2,6 +2,9 @@ package gate
 
 import (
 	"encoding/binary"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"claviger"
 )
@@ -31,6 +34,26 @@ func appendEntry(dst []byte, e *claviger.Entry) []byte {
 	dst = binary.AppendVarint(dst, e.Time.UnixMilli())
 	dst = binary.AppendVarint(dst, int64(e.StatusCode))
 	return binary.AppendVarint(dst, int64(e.Duration))
+}
+
+// maxText bounds what an entry keeps of a text that a caller chose.
+const maxText = 256
+
+// tidy makes the texts that a caller may have chosen fit for a record: an id that was
+// asked for and does not exist can be anything, and one entry that the database refuses
+// would hold up all others of its batch.
+func tidy(e *claviger.Entry) {
+	for _, s := range []*string{&e.ResourceID, &e.ActorID, &e.Connector, &e.Host, &e.Slot, &e.Action, &e.Code, (*string)(&e.Connection)} {
+		if len(*s) > maxText {
+			*s = (*s)[:maxText]
+		}
+		*s = strings.Map(func(r rune) rune {
+			if r == utf8.RuneError || unicode.IsControl(r) {
+				return '?'
+			}
+			return r
+		}, *s)
+	}
 }
 
 // appendHead writes the canonical form of a stream's head.

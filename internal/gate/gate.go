@@ -118,6 +118,7 @@ func (g *Gate) Stats() (admitted, denied int64) { return g.admitted.Load(), g.de
 func (g *Gate) Record(ctx context.Context, e claviger.Entry) error {
 	now := g.now()
 	e.ID, e.Time = g.entryID(now), now
+	tidy(&e)
 	return g.calls.add(ctx, &e, false)
 }
 
@@ -159,6 +160,7 @@ func (g *Gate) appendManaged(ctx context.Context, tx *store.Tx, region claviger.
 	if e.ID == "" {
 		return unavailable(nil)
 	}
+	tidy(e)
 	s, err := tx.Stream(ctx, g.stream("m", region))
 	if err != nil {
 		return err

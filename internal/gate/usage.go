@@ -59,12 +59,21 @@ func (w *writer) countUsage(now bool) {
 		return
 	}
 	rows := make([]claviger.UsageRow, 0, len(w.usage))
+	used := make(map[claviger.ConnectionID]time.Time, len(w.usage))
 	for _, row := range w.usage {
 		rows = append(rows, *row)
+		if row.LastUsed.After(used[row.Connection]) {
+			used[row.Connection] = row.LastUsed
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	err := w.gate.db.InTx(ctx, w.region, func(tx *store.Tx) error { return tx.AddUsage(ctx, rows) })
+	err := w.gate.db.InTx(ctx, w.region, func(tx *store.Tx) error {
+		if err := tx.AddUsage(ctx, rows); err != nil {
+			return err
+		}
+		return tx.MarkUsed(ctx, used)
+	})
 	if err != nil {
 		w.gate.log.Warn("usage could not be counted yet", "error", err)
 		return
