@@ -262,7 +262,7 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		}
 	}
 	a.broker = broker.New(broker.Config{
-		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{},
+		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{}, Forget: a.tokens.Evict,
 		Egress: egress.New(egress.Config{
 			Allow: allow, SelfOrigins: a.selfOrigins(), RootCAs: c.RootCAs, Resolver: c.Resolver, OnDial: c.OnDial,
 		}),

@@ -90,11 +90,25 @@ func (a *App) sweep(ctx context.Context) {
 	now := a.config.Now()
 	err := errors.Join(
 		a.tokens.RotateDueSigningKey(ctx),
-		a.db.InTx(ctx, "", func(tx *store.Tx) error { _, err := tx.PurgeExpired(ctx, now); return err }),
+		a.purge(ctx, now),
 		a.db.PurgeChanges(ctx, now.Add(-keepChanges)),
 	)
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("what has expired could not be removed or replaced", "error", err)
+	}
+}
+
+// purge removes what has expired, in batches.
+func (a *App) purge(ctx context.Context, now time.Time) error {
+	for {
+		removed := int64(0)
+		err := a.db.InTx(ctx, "", func(tx *store.Tx) (err error) {
+			removed, err = tx.PurgeExpired(ctx, now)
+			return err
+		})
+		if err != nil || removed == 0 {
+			return err
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type TokenMaker interface {
 	Found(name string, regions []claviger.RegionID) (NewOrganization, func(context.Context, *store.Tx) error, error)
 }
 
-// Config is what a Broker is made of. All but Now, Random, Wait and Log are required.
+// Config is what a Broker is made of. All but Forget, Now, Random, Wait and Log are required.
 type Config struct {
 	Store   *store.DB
 	Gate    *gate.Gate
@@ -38,6 +38,10 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Egress  *egress.Client
 	Tokens  TokenMaker
+	// Forget tells authentication of a row that has just changed, so that a token which
+	// depends on it is asked about again at its next use and not a second later, when the
+	// announcement arrives.
+	Forget func(kind, id string)
 	// PlainHTTP reports whether a host may be called without TLS: those that the
 	// instance's egress setting opens.
 	PlainHTTP func(host string) bool
@@ -58,6 +62,7 @@ type Broker struct {
 	catalog    *catalog.Catalog
 	egress     *egress.Client
 	tokens     TokenMaker
+	forget     func(kind, id string)
 	plainHTTP  func(string) bool
 	publicURL  string
 	now        func() time.Time
@@ -71,9 +76,12 @@ type Broker struct {
 // New makes a Broker.
 func New(c Config) *Broker {
 	b := &Broker{
-		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens,
+		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, forget: c.Forget,
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
+	}
+	if b.forget == nil {
+		b.forget = func(string, string) {}
 	}
 	if b.plainHTTP == nil {
 		b.plainHTTP = func(string) bool { return false }

@@ -258,15 +258,21 @@ func (b *Broker) DisableConnections(ctx context.Context, c claviger.Caller, f Co
 	if f.Connector == "" && f.Workspace == "" && f.TagKey == "" && f.Owner == "" {
 		return 0, claviger.Invalid("connector", "required", "Name at least one of connector, workspaceId, tag, owner.")
 	}
-	var ids []claviger.ConnectionID
-	err := b.gate.Change(ctx, c, claviger.ConnectionsDisable, own(c, "connection", ""), func(tx *store.Tx, _ *gate.Ticket) (err error) {
-		ids, err = tx.DisableConnections(ctx, c.Scope, f.stored())
-		return err
-	})
-	for _, id := range ids {
-		b.lives.drop(id)
+	disabled := 0
+	for {
+		var ids []claviger.ConnectionID
+		err := b.gate.Change(ctx, c, claviger.ConnectionsDisable, own(c, "connection", ""), func(tx *store.Tx, _ *gate.Ticket) (err error) {
+			ids, err = tx.DisableConnections(ctx, c.Scope, f.stored()) // in batches: those already disabled do not come again
+			return err
+		})
+		for _, id := range ids {
+			b.lives.drop(id)
+		}
+		disabled += len(ids)
+		if err != nil || len(ids) == 0 {
+			return disabled, err
+		}
 	}
-	return len(ids), err
 }
 
 // References answers what names a connection: ports, slots, sources and data sources.

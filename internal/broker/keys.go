@@ -130,6 +130,7 @@ func (b *Broker) RevokeAPIKey(ctx context.Context, c claviger.Caller, id clavige
 	if err != nil {
 		return key, err
 	}
+	b.forget("api_key", string(id))
 	return b.db.APIKey(ctx, c.Scope, id)
 }
 
@@ -152,5 +153,8 @@ func (b *Broker) RevokeTokens(ctx context.Context, c claviger.Caller, in TokenSw
 		}
 		return err
 	})
+	if err == nil {
+		b.forget("organization", string(r.Organization))
+	}
 	return n, err
 }

@@ -103,6 +103,9 @@ func (b *Broker) UpdateUser(ctx context.Context, c claviger.Caller, in UserChang
 		}
 		return keepsOwner(ctx, tx, c)
 	})
+	if err == nil {
+		b.forget("user", string(in.ID))
+	}
 	return u, conflict(err)
 }
 
@@ -134,7 +137,7 @@ func keepsOwner(ctx context.Context, tx *store.Tx, c claviger.Caller) error {
 
 // DeleteUser removes a person. Its API keys die with it.
 func (b *Broker) DeleteUser(ctx context.Context, c claviger.Caller, id claviger.UserID) error {
-	return b.gate.Change(ctx, c, claviger.UsersDelete, orgWide(c, "user", string(id)), func(tx *store.Tx, _ *gate.Ticket) error {
+	err := b.gate.Change(ctx, c, claviger.UsersDelete, orgWide(c, "user", string(id)), func(tx *store.Tx, _ *gate.Ticket) error {
 		_, err := tx.UpdateUser(ctx, c.Scope, id, func(old claviger.User) (claviger.User, error) { return b.revisedUser(c, old, UserChange{}) })
 		if err == nil {
 			err = tx.DeleteUser(ctx, c.Scope, id)
@@ -147,6 +150,10 @@ func (b *Broker) DeleteUser(ctx context.Context, c claviger.Caller, id claviger.
 		}
 		return keepsOwner(ctx, tx, c)
 	})
+	if err == nil {
+		b.forget("user", string(id))
+	}
+	return err
 }
 
 // CreateApplication makes an OAuth client that can mint operator tokens.
@@ -189,11 +196,15 @@ func (b *Broker) Applications(ctx context.Context, c claviger.Caller, p Page) ([
 
 // DeleteApplication removes an OAuth client and revokes the tokens it minted.
 func (b *Broker) DeleteApplication(ctx context.Context, c claviger.Caller, id claviger.ApplicationID) error {
-	return b.gate.Change(ctx, c, claviger.ApplicationsDelete, orgWide(c, "application", string(id)), func(tx *store.Tx, _ *gate.Ticket) error {
+	err := b.gate.Change(ctx, c, claviger.ApplicationsDelete, orgWide(c, "application", string(id)), func(tx *store.Tx, _ *gate.Ticket) error {
 		err := tx.DeleteApplication(ctx, c.Scope, id)
 		if errors.Is(err, store.ErrNotFound) {
 			return claviger.NotFound("application")
 		}
 		return err
 	})
+	if err == nil {
+		b.forget("application", string(id))
+	}
+	return err
 }

@@ -192,11 +192,15 @@ func (b *Broker) DeleteWorkspace(ctx context.Context, c claviger.Caller, id clav
 	if w.Canonical == defaultName {
 		return claviger.Errorf(claviger.KindConflict, "default_workspace", "The workspace %q takes what names no other, so it stays.", defaultName)
 	}
-	return b.gate.Change(ctx, c, claviger.WorkspacesDelete, controlOf(workspaceResource(w)), func(tx *store.Tx, _ *gate.Ticket) error {
+	err = b.gate.Change(ctx, c, claviger.WorkspacesDelete, controlOf(workspaceResource(w)), func(tx *store.Tx, _ *gate.Ticket) error {
 		err := tx.DeleteWorkspace(ctx, c.Scope, id)
 		if errors.Is(err, store.ErrConflict) {
 			return claviger.Errorf(claviger.KindConflict, "not_empty", "The workspace still has connections. Delete them first.")
 		}
 		return err
 	})
+	if err == nil {
+		b.forget("workspace", string(id))
+	}
+	return err
 }
