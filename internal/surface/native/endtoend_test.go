@@ -131,3 +131,22 @@ func TestEveryRouteWithAnIdKnowsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestARevokedKeyStopsAtOnce(t *testing.T) {
+	s := clavigertest.Start(t, clavigertest.Options{})
+	owner := s.Client(s.Key)
+	k, err := owner.CreateAPIKey(t.Context(), api.CreateAPIKey{Name: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := s.Client(k.Key)
+	if _, err := holder.Whoami(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.RevokeAPIKey(t.Context(), k.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Whoami(t.Context()); err == nil {
+		t.Error("a revoked key still works on the node that revoked it")
+	}
+}
