@@ -261,13 +261,16 @@ func TestStreamsAreNotDelayed(t *testing.T) {
 }
 
 func TestIdleConnectionsAreReaped(t *testing.T) {
-	v := newHTTP1Vendor(t, echoHost(), func(c *Config) { c.Limits.Idle = 20 * time.Millisecond })
 	closed := make(chan struct{}, 1)
-	v.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+	server := httptest.NewUnstartedServer(echoHost())
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
 			closed <- struct{}{}
 		}
 	}
+	server.StartTLS()
+	defer server.Close()
+	v := dialVendor(t, server, func(c *Config) { c.Limits.Idle = 20 * time.Millisecond })
 	resp, err := v.get(t, v.URL)
 	if err != nil {
 		t.Fatal(err)

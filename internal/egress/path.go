@@ -139,8 +139,9 @@ func unhex(c byte) byte {
 }
 
 // Join answers the URL of a caller's escaped path and raw query below a base, whose
-// path has no trailing slash. Path and query go out byte for byte as they came. The
-// result is parsed again, and is an error unless that gives the base's own origin.
+// path has no trailing slash. Path and query go out byte for byte as they came, but
+// for the few characters that a path may not have bare ("<>^`{|}), which are escaped.
+// The result is parsed again, and is an error unless that gives the base's own origin.
 func Join(base *url.URL, escapedPath, rawQuery string) (*url.URL, error) {
 	if err := CheckPath(escapedPath); err != nil {
 		return nil, err
@@ -158,7 +159,7 @@ func Join(base *url.URL, escapedPath, rawQuery string) (*url.URL, error) {
 	if escapedPath != "" && escapedPath[0] != '/' {
 		text.WriteByte('/')
 	}
-	text.WriteString(escapedPath)
+	text.WriteString(escapeBare(escapedPath))
 	if rawQuery != "" {
 		text.WriteByte('?')
 		text.WriteString(rawQuery)
@@ -169,6 +170,25 @@ func Join(base *url.URL, escapedPath, rawQuery string) (*url.URL, error) {
 		return nil, errPath("it does not fit the connector's address")
 	}
 	return u, nil
+}
+
+// escapeBare escapes the characters that RFC 3986 allows in no path and net/url
+// would otherwise answer by escaping the whole path anew.
+func escapeBare(path string) string {
+	const bare = "\"<>^`{|}"
+	if !strings.ContainsAny(path, bare) {
+		return path
+	}
+	var out strings.Builder
+	for _, c := range []byte(path) {
+		if strings.IndexByte(bare, c) >= 0 {
+			out.WriteByte('%')
+			out.WriteByte("0123456789ABCDEF"[c>>4])
+			c = "0123456789ABCDEF"[c&15]
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
 }
 
 // within reports whether u's path is prefix or lies below it.

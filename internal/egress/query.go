@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"slices"
 	"strings"
 
 	"claviger"
@@ -75,16 +76,13 @@ func StripQuery(rawQuery string, names ...string) string {
 
 func injected(param string, folded []string) bool {
 	name, _, _ := strings.Cut(param, "=")
+	once := unescape(strings.ReplaceAll(name, "+", " "))
+	if slices.Contains(folded, foldParam(once)) {
+		return true
+	}
 	// Twice encoded names fool filters that decode twice; none of ours does, some
 	// gateway of the vendor's may.
-	once := unescape(strings.ReplaceAll(name, "+", " "))
-	twice := unescape(once)
-	for _, f := range folded {
-		if foldParam(once) == f || foldParam(twice) == f {
-			return true
-		}
-	}
-	return false
+	return strings.Contains(once, "%") && slices.Contains(folded, foldParam(unescape(once)))
 }
 
 // foldParam answers the name as the laxest server reads it.
@@ -92,6 +90,11 @@ func foldParam(name string) string {
 	if i := strings.IndexAny(name, "[\x00"); i > 0 {
 		name = name[:i]
 	}
-	name = strings.TrimSpace(name)
-	return strings.NewReplacer(".", "_", " ", "_").Replace(strings.ToLower(name))
+	out := []byte(strings.ToLower(strings.TrimSpace(name)))
+	for i, c := range out {
+		if c == '.' || c == ' ' {
+			out[i] = '_'
+		}
+	}
+	return string(out)
 }

@@ -188,8 +188,8 @@ func (r *ScrubReader) Read(p []byte) (int, error) {
 		}
 		room = r.space
 	}
-	for range maxEmptyReads {
-		clean := r.fill(room)
+	for empty := 0; empty < maxEmptyReads; {
+		clean, n := r.fill(room)
 		if len(clean) > 0 {
 			if len(room) == len(p) && &room[0] == &p[0] {
 				return len(clean), nil
@@ -201,13 +201,17 @@ func (r *ScrubReader) Read(p []byte) (int, error) {
 		if r.err != nil {
 			return 0, r.err
 		}
+		if n == 0 {
+			empty++
+		}
 	}
 	r.err = io.ErrNoProgress
 	return 0, r.err
 }
 
-// fill reads once into room, after what was held back, and answers what is clean.
-func (r *ScrubReader) fill(room []byte) []byte {
+// fill reads once into room, after what was held back, and answers what is clean and
+// how many bytes came.
+func (r *ScrubReader) fill(room []byte) (clean []byte, read int) {
 	n := copy(room, r.held)
 	m, err := r.source.Read(room[n:])
 	r.err = err
@@ -218,5 +222,5 @@ func (r *ScrubReader) fill(room []byte) []byte {
 		keep = r.scrubber.partial(data)
 	}
 	r.held = append(r.held[:0], data[len(data)-keep:]...)
-	return data[:len(data)-keep]
+	return data[:len(data)-keep], m
 }
