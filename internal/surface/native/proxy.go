@@ -42,11 +42,8 @@ func (s *surface) proxy(w http.ResponseWriter, r *http.Request, nobody claviger.
 		return
 	}
 	defer func() { _ = answered.Body.Close() }()
-	header := w.Header()
-	for _, ours := range []string{"Content-Security-Policy", "Cache-Control", "Referrer-Policy"} {
-		header.Del(ours) // the vendor's answer has its own, or none
-	}
-	maps.Copy(header, answered.Header)
+	// The careful headers that every answer has stay where the vendor has none of its own.
+	maps.Copy(w.Header(), answered.Header)
 	w.WriteHeader(answered.StatusCode)
 	if err := relay(w, answered, s.buffers); err != nil {
 		// The status has gone out; only a broken connection says that the rest is missing.
