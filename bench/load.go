@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -117,22 +118,25 @@ func (b *bench) profiled(ctx context.Context, t *target, l load) func() {
 	}
 }
 
+// fetchProfile stores a CPU profile of the load and what was allocated until its end.
 func fetchProfile(ctx context.Context, t *target, l load, folder string) error {
-	seconds := wholeSeconds(l.length)
-	res, err := get(ctx, http.DefaultClient, &target{base: t.admin}, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
-	if err != nil {
-		return err
+	name := fmt.Sprintf("%s-%s-%d", strings.NewReplacer(" ", "-", ",", "").Replace(t.name), l.body, l.connections)
+	for _, kind := range []struct{ name, path string }{
+		{"cpu", fmt.Sprintf("/debug/pprof/profile?seconds=%d", wholeSeconds(l.length))}, {"allocs", "/debug/pprof/allocs"},
+	} {
+		res, err := get(ctx, http.DefaultClient, &target{base: t.admin}, kind.path)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(res.Body)
+		if err = errors.Join(err, res.Body.Close()); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, name+"."+kind.name), text, 0o600); err != nil {
+			return err
+		}
 	}
-	defer res.Body.Close() //nolint:errcheck // it was only read
-	name := strings.NewReplacer(" ", "-", ",", "").Replace(t.name)
-	f, err := os.Create(filepath.Join(folder, fmt.Sprintf("%s-%s-%d.pprof", name, l.body, l.connections)))
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(f, res.Body); err != nil {
-		return err
-	}
-	return f.Close()
+	return nil
 }
 
 // wholeSeconds is what wrk and pprof take.

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -47,7 +48,7 @@ func main() {
 	flag.IntVar(&o.many, "connections", 100_000, "size of the large set of connections; 0 leaves it out")
 	flag.IntVar(&o.streams, "streams", 4000, "idle event streams; 0 leaves them out")
 	flag.IntVar(&o.starts, "starts", 20, "starts that are timed; 0 leaves them out")
-	flag.StringVar(&o.only, "only", "", "proxies to measure, by comma: "+strings.Join(names(), ", "))
+	flag.StringVar(&o.only, "only", "", "a regular expression of the proxies to measure: "+strings.Join(names(), "; "))
 	flag.BoolVar(&o.quick, "quick", false, "1 KiB answers at 64 connections alone")
 	flag.BoolVar(&o.write, "write", false, "put the results into the document")
 	flag.StringVar(&o.doc, "doc", "docs/performance.md", "the document")
@@ -62,12 +63,16 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
+	pattern, err := regexp.Compile(o.only)
+	if err != nil {
+		return err
+	}
 	folder, err := os.MkdirTemp("", "claviger-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	b := &bench{options: o, folder: folder}
+	b := &bench{options: o, folder: folder, pattern: pattern}
 	defer func() { err = errors.Join(err, b.stop()) }()
 	if err := b.build(ctx); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 )
 
 // The proxies, as tables name them.
@@ -48,13 +48,14 @@ type bench struct {
 	upstream string // HOST:PORT
 	running  []*process
 	targets  []*target
+	pattern  *regexp.Regexp // of -only
 }
 
 func (b *bench) wants(name string) bool {
-	if b.only != "" {
-		return slices.Contains(strings.Split(b.only, ","), name)
+	if name == relaxedMany && b.many == 0 {
+		return false
 	}
-	return name != relaxedMany || b.many > 0
+	return b.pattern.MatchString(name)
 }
 
 // build makes all programs as releases are made: stripped.
