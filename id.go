@@ -1,6 +1,7 @@
 package claviger
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -93,26 +94,16 @@ func FromUUID(prefix, uuid string) (string, error) {
 }
 
 func encodeID(prefix string, u [16]byte) string {
-	out := make([]byte, 0, len(prefix)+27)
-	out = append(append(out, prefix...), '_')
-	// 128 bits in 26 characters of 5: the first carries the top 3 bits only.
-	for i := range 26 {
-		shift := 125 - 5*i
-		out = append(out, crockford[bitsAt(u, shift)])
+	high, low := binary.BigEndian.Uint64(u[:8]), binary.BigEndian.Uint64(u[8:])
+	out := make([]byte, len(prefix)+27)
+	digits := out[copy(out, prefix)+1:]
+	out[len(prefix)] = '_'
+	// 128 bits in 26 characters of 5, the last first: the first has the top 3 bits only.
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = crockford[low&31]
+		low, high = low>>5|high<<59, high>>5
 	}
 	return string(out)
-}
-
-// bitsAt answers the 5 bits of u whose lowest has the weight 2^shift.
-func bitsAt(u [16]byte, shift int) byte {
-	var v byte
-	for bit := 4; bit >= 0; bit-- {
-		v <<= 1
-		if p := shift + bit; p < 128 {
-			v |= u[15-p/8] >> (p % 8) & 1
-		}
-	}
-	return v
 }
 
 func decodeID(prefix, s string) (u [16]byte, err error) {

@@ -124,3 +124,13 @@ func FuzzID(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkNewID(b *testing.B) {
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := claviger.NewID(claviger.PrefixEntry, now, rand.Reader); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
