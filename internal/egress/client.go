@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"net/http"
@@ -86,6 +87,9 @@ type Destination struct {
 	// Hosts are further hosts, of the same scheme and port: exact names, or
 	// "*.example.com" for any depth of labels below.
 	Hosts []string
+	// Certificate is what a client shows where the vendor asks for one (RFC 8705); nil
+	// for none. Destinations of different certificates never share a connection either.
+	Certificate *tls.Certificate
 }
 
 // Client sends requests. It may be shared; make one for each process.
@@ -130,7 +134,9 @@ func (c *Client) Close() { c.pools.closeIdle() }
 // Before anything leaves, Do checks that the URL's scheme, host and port are the
 // destination's; then it resolves, vets and dials as the package comment says.
 // Plain http passes only to hosts that the operator opened. The request itself is
-// not changed, and its Host is sent as the destination's. Its body is closed.
+// not changed, and its Host is sent as the destination's. Its body is closed. A
+// request with Close travels over a connection of its own, which nothing else uses
+// before or after it. [OnSend] tells whether anything was sent.
 //
 // Errors are *claviger.Error, as are the errors of the body's Read:
 //
@@ -149,7 +155,7 @@ func (c *Client) Do(ctx context.Context, dest Destination, req *http.Request) (*
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := c.pools.get(dest.Key).roundTrip(ctx, addressed(ctx, req, target), target)
+	resp, err := c.pools.get(&dest).roundTrip(ctx, addressed(ctx, req, target), target)
 	if err != nil {
 		return nil, transportError(err)
 	}

@@ -85,6 +85,12 @@ func (c *conn) quiet() bool {
 // errStale if the connection was a kept one and broke before the answer began. The
 // connection is the body's until it is closed or read to its end.
 func (c *conn) exchange(ctx context.Context, req *http.Request) (*http.Response, error) {
+	if err := ctx.Err(); err != nil {
+		_ = c.raw.Close()
+		closeBody(req)
+		return nil, err
+	}
+	announce(ctx)
 	x := &exchange{conn: c, idle: c.owner.client.limits.BodyIdle}
 	kept := c.used
 	c.used = true
@@ -95,11 +101,11 @@ func (c *conn) exchange(ctx context.Context, req *http.Request) (*http.Response,
 	resp, err := x.run(req)
 	if err == nil && resp.Body != http.NoBody {
 		x.body, resp.Body = resp.Body, x
-		x.reusable = !resp.Close
+		x.reusable = !resp.Close && !req.Close
 		return resp, nil
 	}
 	if err == nil {
-		x.finish(!resp.Close)
+		x.finish(!resp.Close && !req.Close)
 		return resp, nil
 	}
 	x.finish(false)
@@ -198,9 +204,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 		}
 		return 0, errUnreachable(http.ErrBodyReadAfterClose)
 	}
-	if x.conn.in.Buffered() == 0 {
-		_ = x.conn.SetReadDeadline(time.Now().Add(x.idle))
-	}
+	_ = x.conn.SetReadDeadline(time.Now().Add(x.idle))
 	n, err := x.body.Read(p)
 	switch {
 	case err == nil:

@@ -45,8 +45,9 @@ var (
 )
 
 // newPartition makes a partition. No proxy of the environment diverts its traffic,
-// there is no key log, and bodies are passed as they come, never inflated.
-func (c *Client) newPartition() *partition {
+// there is no key log, and bodies are passed as they come, never inflated. A vendor
+// that asks for a certificate gets the given one, if any.
+func (c *Client) newPartition(certificate *tls.Certificate) *partition {
 	p := &partition{
 		client: c,
 		tls: &tls.Config{
@@ -58,6 +59,9 @@ func (c *Client) newPartition() *partition {
 		idle:   make(map[origin][]*conn),
 		usesH2: make(map[origin]bool),
 		fresh:  make(map[string]net.Conn),
+	}
+	if certificate != nil {
+		p.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
 	}
 	only := new(http.Protocols)
 	only.SetHTTP2(true)
@@ -79,9 +83,9 @@ func (c *Client) newPartition() *partition {
 // there is one that the vendor has left alone.
 func (p *partition) roundTrip(ctx context.Context, req *http.Request, to origin) (*http.Response, error) {
 	for {
-		c, err := p.take(ctx, to)
+		c, err := p.take(ctx, to, req.Close)
 		if errors.Is(err, errUseH2) {
-			resp, err := p.h2.RoundTrip(req)
+			resp, err := p.h2.RoundTrip(tracedH2(ctx, req))
 			if !errors.Is(err, errNotH2) {
 				return watched(resp, p.client.limits.BodyIdle), err
 			}
@@ -134,8 +138,9 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// take answers a connection for one exchange, or errUseH2.
-func (p *partition) take(ctx context.Context, to origin) (*conn, error) {
+// take answers a connection for one exchange, or errUseH2. With alone it is never a
+// kept one.
+func (p *partition) take(ctx context.Context, to origin, alone bool) (*conn, error) {
 	for {
 		p.mu.Lock()
 		if p.usesH2[to] {
@@ -143,7 +148,7 @@ func (p *partition) take(ctx context.Context, to origin) (*conn, error) {
 			return nil, errUseH2
 		}
 		list := p.idle[to]
-		if len(list) == 0 {
+		if len(list) == 0 || alone {
 			p.mu.Unlock()
 			return p.open(ctx, to)
 		}

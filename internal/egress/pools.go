@@ -2,6 +2,8 @@ package egress
 
 import (
 	"container/list"
+	"crypto/sha256"
+	"crypto/tls"
 	"sync"
 )
 
@@ -9,7 +11,7 @@ import (
 // room.
 type pools struct {
 	limit int
-	make  func() *partition
+	make  func(*tls.Certificate) *partition
 
 	mu    sync.Mutex
 	byKey map[string]*list.Element // of *pool
@@ -21,18 +23,29 @@ type pool struct {
 	partition *partition
 }
 
-func newPools(limit int, newPartition func() *partition) *pools {
+func newPools(limit int, newPartition func(*tls.Certificate) *partition) *pools {
 	return &pools{limit: limit, make: newPartition, byKey: make(map[string]*list.Element), order: list.New()}
 }
 
-func (p *pools) get(key string) *partition {
+// poolKey answers the key of the partition for a destination. The certificate is part
+// of it whatever the caller chose, so that no connection outlives a change of it.
+func poolKey(dest *Destination) string {
+	if dest.Certificate == nil || len(dest.Certificate.Certificate) == 0 {
+		return dest.Key
+	}
+	leaf := sha256.Sum256(dest.Certificate.Certificate[0])
+	return dest.Key + "\x00" + string(leaf[:])
+}
+
+func (p *pools) get(dest *Destination) *partition {
+	key := poolKey(dest)
 	p.mu.Lock()
 	if e, ok := p.byKey[key]; ok {
 		p.order.MoveToFront(e)
 		p.mu.Unlock()
 		return e.Value.(*pool).partition
 	}
-	fresh := &pool{key: key, partition: p.make()}
+	fresh := &pool{key: key, partition: p.make(dest.Certificate)}
 	p.byKey[key] = p.order.PushFront(fresh)
 	var evicted *pool
 	if p.order.Len() > p.limit {
