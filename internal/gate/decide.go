@@ -24,7 +24,8 @@ func (g *Gate) Admit(ctx context.Context, c claviger.Caller, v claviger.Verb, r 
 	t.entry = g.entry(c, v, r, t.began)
 	t.entry.Action = action
 	t.entry.Outcome = claviger.OutcomeAllowed
-	if err := g.calls.add(ctx, &t.entry, g.strict); err != nil {
+	var err error
+	if t.begun, err = g.calls.add(ctx, &t.entry, g.strict); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -152,7 +153,7 @@ func (g *Gate) deny(ctx context.Context, c claviger.Caller, v claviger.Verb, r c
 		e.Workspace = c.Scope.Workspace()
 	}
 	tidy(&e)
-	if err := g.calls.add(ctx, &e, false); err != nil {
+	if _, err := g.calls.add(ctx, &e, false); err != nil {
 		g.log.WarnContext(ctx, "a denial could not be recorded", "requestId", c.From.ID)
 	}
 	return why

@@ -10,8 +10,9 @@
 // The ledger fails closed. A management change and its entry commit in one
 // transaction. The use of a credential is first written as "allowed": durable
 // before anything is sent in strict mode, many calls sharing one flush, or within
-// one window (50 ms) in relaxed mode; how it ended follows as a second entry. When
-// entries cannot be written, nothing is admitted.
+// one window (50 ms) in relaxed mode; how it ended follows as a second entry, which in
+// relaxed mode takes the place of the first if that is not written yet. When entries
+// cannot be written, nothing is admitted.
 //
 // Each process writes streams of its own, so that nodes never wait for one another.
 // An entry's MAC is a keyed hash over its predecessor's and its own content, under

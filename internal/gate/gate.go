@@ -119,7 +119,8 @@ func (g *Gate) Record(ctx context.Context, e claviger.Entry) error {
 	now := g.now()
 	e.ID, e.Time = g.entryID(now), now
 	tidy(&e)
-	return g.calls.add(ctx, &e, false)
+	_, err := g.calls.add(ctx, &e, false)
+	return err
 }
 
 func (g *Gate) entry(c claviger.Caller, v claviger.Verb, r claviger.Resource, now time.Time) claviger.Entry {

@@ -55,7 +55,7 @@ func (q *queues) writer(ctx context.Context, e *claviger.Entry) (*writer, error)
 }
 
 // add queues an entry and, if durable is asked for, waits until it is flushed.
-func (q *queues) add(ctx context.Context, e *claviger.Entry, durable bool) error {
+func (q *queues) add(ctx context.Context, e *claviger.Entry, durable bool) (place, error) {
 	if e.Outcome == claviger.OutcomeDenied {
 		q.gate.denied.Add(1)
 	} else {
@@ -63,13 +63,18 @@ func (q *queues) add(ctx context.Context, e *claviger.Entry, durable bool) error
 	}
 	w, err := q.writer(ctx, e)
 	if err != nil {
-		return unavailable(err)
+		return place{}, unavailable(err)
 	}
 	return w.add(ctx, e, durable)
 }
 
 // finish queues the end of a call, which must not be lost: it neither waits nor fails.
-func (q *queues) finish(e *claviger.Entry) {
+// If the beginning still waits to be flushed the end takes its place: both would become
+// durable at the same moment, and the end says all that the beginning does.
+func (q *queues) finish(e *claviger.Entry, begun place) {
+	if begun.replace(e) {
+		return
+	}
 	w, err := q.writer(context.Background(), e)
 	if err != nil {
 		w = q.regions[""]
@@ -106,6 +111,27 @@ type batch struct {
 	err     error
 }
 
+// place is where an entry waits that nobody waits for; the zero place is nowhere.
+type place struct {
+	writer *writer
+	batch  *batch
+	index  int
+}
+
+// replace puts e where the entry waits, unless it no longer does.
+func (p place) replace(e *claviger.Entry) bool {
+	if p.writer == nil {
+		return false
+	}
+	p.writer.mu.Lock()
+	defer p.writer.mu.Unlock()
+	if p.writer.next != p.batch {
+		return false
+	}
+	p.batch.entries[p.index] = *e
+	return true
+}
+
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
 // writer owns one stream: it alone links entries and writes them, in batches, so that
@@ -125,27 +151,28 @@ type writer struct {
 
 	usage      usage
 	usageSince time.Time
+	spare      []claviger.Entry // the memory of a batch that was written
 }
 
-func (w *writer) add(ctx context.Context, e *claviger.Entry, durable bool) error {
+func (w *writer) add(ctx context.Context, e *claviger.Entry, durable bool) (place, error) {
 	if e.ID == "" {
-		return unavailable(nil)
+		return place{}, unavailable(nil)
 	}
 	if w.broken.Load() {
-		return unavailable(nil)
+		return place{}, unavailable(nil)
 	}
 	if err := w.room(ctx); err != nil {
-		return err
+		return place{}, err
 	}
-	b := w.put(e, durable)
+	at := w.put(e, durable)
 	if !durable {
-		return nil
+		return at, nil
 	}
 	select {
-	case <-b.done:
-		return b.err
+	case <-at.batch.done:
+		return place{}, at.batch.err
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return place{}, unavailable(ctx.Err())
 	}
 }
 
@@ -170,9 +197,10 @@ func (w *writer) room(ctx context.Context) error {
 	}
 }
 
-func (w *writer) put(e *claviger.Entry, urgent bool) *batch {
+func (w *writer) put(e *claviger.Entry, urgent bool) place {
 	w.mu.Lock()
 	b := w.next
+	at := place{w, b, len(b.entries)}
 	b.entries = append(b.entries, *e)
 	first := len(b.entries) == 1
 	hurry := urgent && !b.urgent
@@ -185,7 +213,7 @@ func (w *writer) put(e *claviger.Entry, urgent bool) *batch {
 		default:
 		}
 	}
-	return b
+	return at
 }
 
 // run gathers and flushes until the queue is stopped and empty.
@@ -255,8 +283,17 @@ func (w *writer) take() *batch {
 	defer w.mu.Unlock()
 	b := w.next
 	w.next = newBatch()
-	w.next.entries = make([]claviger.Entry, 0, min(len(b.entries)+8, batchRows))
+	w.next.entries, w.spare = w.spare, nil
 	return b
+}
+
+// recycle keeps a written batch's memory for the one after the next. Nobody reads its
+// entries any more: who waited for it looks at its error alone.
+func (w *writer) recycle(b *batch) {
+	clear(b.entries)
+	if cap(b.entries) <= 2*batchRows {
+		w.spare = b.entries[:0]
+	}
 }
 
 func (w *writer) empty() bool {
@@ -273,6 +310,7 @@ func (w *writer) flush(b *batch, stopping bool) {
 	if err == nil {
 		w.usage.add(b.entries)
 		close(b.done)
+		w.recycle(b)
 		return
 	}
 	w.broken.Store(true)

@@ -16,6 +16,7 @@ type Ticket struct {
 	resource claviger.Resource
 	entry    claviger.Entry
 	began    time.Time
+	begun    place // where "allowed" waits, in relaxed mode
 	ended    atomic.Bool
 }
 
@@ -86,5 +87,5 @@ func (t *Ticket) Done(e Ending) {
 		t.entry.Outcome = claviger.OutcomeFailed
 		t.entry.Code = claviger.AsError(e.Err).FineCode()
 	}
-	t.gate.calls.finish(&t.entry)
+	t.gate.calls.finish(&t.entry, t.begun)
 }
