@@ -101,6 +101,7 @@ type AuthMethod struct {
 	Inject      []Injection
 	Test        *Probe           // nil if the vendor has no cheap call
 	Permissions *PermissionProbe // nil where the vendor does not expose scopes
+	OAuth       *OAuth           // of AuthOAuth2; nil otherwise
 }
 
 // Field answers the field of the given key.

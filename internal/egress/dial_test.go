@@ -363,17 +363,18 @@ func TestAbuse_142_PoolsAreSeparate(t *testing.T) {
 
 func TestPoolsAreBounded(t *testing.T) {
 	made, c := 0, New(Config{})
-	p := newPools(2, func() *partition { made++; return c.newPartition() })
-	a := p.get("a")
-	p.get("b")
-	if p.get("a") != a || made != 2 {
+	p := newPools(2, func(*tls.Certificate) *partition { made++; return c.newPartition(nil) })
+	get := func(key string) *partition { return p.get(&Destination{Key: key}) }
+	a := get("a")
+	get("b")
+	if get("a") != a || made != 2 {
 		t.Fatal("a known key made a new transport")
 	}
-	p.get("c") // drops b, the least used of late
-	if len(p.byKey) != 2 || p.order.Len() != 2 || p.get("a") != a {
+	get("c") // drops b, the least used of late
+	if len(p.byKey) != 2 || p.order.Len() != 2 || get("a") != a {
 		t.Fatalf("%d partitions", len(p.byKey))
 	}
-	p.get("b")
+	get("b")
 	if made != 4 {
 		t.Fatalf("%d transports were made, want 4", made)
 	}
