@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"claviger"
@@ -102,7 +103,13 @@ func (e Edge) router(h http.Handler) func(http.ResponseWriter, *http.Request, *e
 		return func(w http.ResponseWriter, r *http.Request, _ *exchange) { h.ServeHTTP(w, r) }
 	}
 	redirect := reflect.TypeOf(http.RedirectHandler("/", http.StatusMovedPermanently))
+	var proxy atomic.Bool // the mux has the proxy route, which takes any method
 	return func(w http.ResponseWriter, r *http.Request, x *exchange) {
+		_, proxied := ProxyPath(r.URL.EscapedPath())
+		if proxied && proxy.Load() {
+			mux.ServeHTTP(w, r) // its path is clean, so there is nothing to redirect: one look-up is enough
+			return
+		}
 		found, pattern := mux.Handler(r)
 		switch {
 		case pattern == "":
@@ -119,10 +126,16 @@ func (e Edge) router(h http.Handler) func(http.ResponseWriter, *http.Request, *e
 		case reflect.TypeOf(found) == redirect:
 			x.write(w, claviger.Errorf(claviger.KindNotFound, "no_route", "There is nothing at this path."))
 		default:
+			if proxied {
+				proxy.Store(strings.HasPrefix(pattern, proxyPattern))
+			}
 			mux.ServeHTTP(w, r)
 		}
 	}
 }
+
+// proxyPattern begins the route that forwards to vendors, with and without a path.
+const proxyPattern = "/v1/connections/{id}/proxy"
 
 type headerOnly http.Header
 

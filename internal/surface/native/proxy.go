@@ -57,7 +57,7 @@ func (s *surface) forward(r *http.Request, from claviger.Request) (*broker.Forwa
 	if err != nil {
 		return nil, err
 	}
-	if err := s.api.Admit(r.Context(), proxyRoute(), caller); err != nil {
+	if err := s.api.Admit(r.Context(), s.relayed, caller); err != nil {
 		return nil, err
 	}
 	escaped := r.URL.EscapedPath()

@@ -25,6 +25,7 @@ type surface struct {
 	tokens  Tokens
 	api     *wire.API
 	buffers *sync.Pool
+	relayed wire.Route // the proxy's own
 }
 
 // Mount mounts every route of /v1 on a.
@@ -32,7 +33,7 @@ func Mount(a *wire.API, c Config) error {
 	if a == nil || c.Broker == nil || c.Cursors == nil || c.Tokens == nil {
 		return errors.New("native: an API, a broker, cursors and tokens are required")
 	}
-	s := &surface{core: c.Broker, cursors: c.Cursors, tokens: c.Tokens, api: a, buffers: newBuffers()}
+	s := &surface{core: c.Broker, cursors: c.Cursors, tokens: c.Tokens, api: a, buffers: newBuffers(), relayed: proxyRoute()}
 	s.mountIdentity(a)
 	s.mountConnectors(a)
 	s.mountConnections(a)
@@ -90,7 +91,7 @@ func (s *surface) mountConnections(a *wire.API) {
 	wire.Handle(a, both("GET", "/v1/connections/{id}/references", "listReferences", "List what names a connection", claviger.ConnectionsRead), s.references)
 	wire.Handle(a, both("GET", "/v1/connections/{id}/usage", "connectionUsage", "Calls, failures and latency of a connection over time", claviger.UsageRead), s.connectionUsage)
 	wire.Handle(a, both("GET", "/v1/connections/{id}/events", "connectionEvents", "List the ledger entries of a connection", claviger.AuditRead), s.connectionEvents)
-	wire.HandleRaw(a, proxyRoute(), s.proxy)
+	wire.HandleRaw(a, s.relayed, s.proxy)
 }
 
 func (s *surface) mountRest(a *wire.API) {
