@@ -90,6 +90,9 @@ type Destination struct {
 	// Certificate is what a client shows where the vendor asks for one (RFC 8705); nil
 	// for none. Destinations of different certificates never share a connection either.
 	Certificate *tls.Certificate
+	// Patience replaces Limits.Header, up to six minutes, for vendors known to be slow;
+	// zero keeps it.
+	Patience time.Duration
 }
 
 // Client sends requests. It may be shared; make one for each process.
@@ -120,7 +123,7 @@ func New(config Config) *Client {
 			c.self[o.address()] = true
 		}
 	}
-	c.pools = newPools(c.limits.Pools, c.newPartition)
+	c.pools = newPools(c.limits.Pools, func(d *Destination) *partition { return c.newPartition(d.Certificate, d.Patience) })
 	return c
 }
 

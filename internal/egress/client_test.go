@@ -310,7 +310,7 @@ func TestAbuse_146_PolicyIsTheInstances(t *testing.T) {
 	for f := range reflect.TypeFor[Destination]().Fields() {
 		fields = append(fields, f.Name)
 	}
-	if want := []string{"Key", "Origin", "Hosts", "Certificate"}; !reflect.DeepEqual(fields, want) {
+	if want := []string{"Key", "Origin", "Hosts", "Certificate", "Patience"}; !reflect.DeepEqual(fields, want) {
 		t.Errorf("Destination has %v, want %v: anything else must not open what the instance closed", fields, want)
 	}
 	for _, typ := range []reflect.Type{
@@ -353,7 +353,7 @@ func TestAbuse_133_EnvironmentIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	p := v.client.newPartition(nil)
+	p := v.client.newPartition(nil, 0)
 	if proxied.Load() != 0 || p.h2.Proxy != nil || p.tls.KeyLogWriter != nil || p.tls.InsecureSkipVerify {
 		t.Fatal("the environment diverts traffic")
 	}

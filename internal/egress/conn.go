@@ -59,7 +59,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write gives each piece its own time: an upload may take long, not stall.
 func (c *conn) Write(p []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(c.owner.client.limits.Header))
+	_ = c.SetWriteDeadline(time.Now().Add(c.owner.header))
 	return c.Conn.Write(p)
 }
 
@@ -142,7 +142,7 @@ type exchange struct {
 func (x *exchange) run(req *http.Request) (*http.Response, error) {
 	c := x.conn
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength > 0 && req.ContentLength <= maxInline {
-		_ = c.SetReadDeadline(time.Now().Add(c.owner.client.limits.Header))
+		_ = c.SetReadDeadline(time.Now().Add(c.owner.header))
 		if err := c.send(req); err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func (x *exchange) run(req *http.Request) (*http.Response, error) {
 	go func() {
 		err := c.send(req)
 		if err == nil && !x.headed.Load() {
-			_ = c.SetReadDeadline(time.Now().Add(c.owner.client.limits.Header))
+			_ = c.SetReadDeadline(time.Now().Add(c.owner.header))
 		}
 		if err != nil {
 			// The answer, if there is one, is read within a moment; then all ends.

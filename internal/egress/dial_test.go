@@ -363,7 +363,7 @@ func TestAbuse_142_PoolsAreSeparate(t *testing.T) {
 
 func TestPoolsAreBounded(t *testing.T) {
 	made, c := 0, New(Config{})
-	p := newPools(2, func(*tls.Certificate) *partition { made++; return c.newPartition(nil) })
+	p := newPools(2, func(*Destination) *partition { made++; return c.newPartition(nil, 0) })
 	get := func(key string) *partition { return p.get(&Destination{Key: key}) }
 	a := get("a")
 	get("b")

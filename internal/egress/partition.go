@@ -25,6 +25,7 @@ type partition struct {
 	client *Client
 	tls    *tls.Config
 	h2     *http.Transport
+	header time.Duration // from the request's end to the answer's header
 
 	mu     sync.Mutex
 	idle   map[origin][]*conn // most recently used last
@@ -34,6 +35,9 @@ type partition struct {
 	reaper *time.Timer
 	closed bool
 }
+
+// maxPatience bounds how long a slow vendor may think.
+const maxPatience = 6 * time.Minute
 
 // maxH2Hosts bounds what a partition remembers of its hosts' protocols.
 const maxH2Hosts = 256
@@ -47,8 +51,9 @@ var (
 // newPartition makes a partition. No proxy of the environment diverts its traffic,
 // there is no key log, and bodies are passed as they come, never inflated. A vendor
 // that asks for a certificate gets the given one, if any.
-func (c *Client) newPartition(certificate *tls.Certificate) *partition {
+func (c *Client) newPartition(certificate *tls.Certificate, patience time.Duration) *partition {
 	p := &partition{
+		header: c.limits.Header,
 		client: c,
 		tls: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
@@ -59,6 +64,9 @@ func (c *Client) newPartition(certificate *tls.Certificate) *partition {
 		idle:   make(map[origin][]*conn),
 		usesH2: make(map[origin]bool),
 		fresh:  make(map[string]net.Conn),
+	}
+	if patience > 0 {
+		p.header = min(patience, maxPatience)
 	}
 	if certificate != nil {
 		p.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
@@ -72,7 +80,7 @@ func (c *Client) newPartition(certificate *tls.Certificate) *partition {
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return nil, errNotAllowed() },
 		DisableCompression:     true,
 		IdleConnTimeout:        c.limits.Idle,
-		ResponseHeaderTimeout:  c.limits.Header,
+		ResponseHeaderTimeout:  p.header,
 		MaxResponseHeaderBytes: c.limits.HeaderBytes,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}

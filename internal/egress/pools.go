@@ -3,7 +3,6 @@ package egress
 import (
 	"container/list"
 	"crypto/sha256"
-	"crypto/tls"
 	"sync"
 )
 
@@ -11,7 +10,7 @@ import (
 // room.
 type pools struct {
 	limit int
-	make  func(*tls.Certificate) *partition
+	make  func(*Destination) *partition
 
 	mu    sync.Mutex
 	byKey map[string]*list.Element // of *pool
@@ -23,18 +22,22 @@ type pool struct {
 	partition *partition
 }
 
-func newPools(limit int, newPartition func(*tls.Certificate) *partition) *pools {
+func newPools(limit int, newPartition func(*Destination) *partition) *pools {
 	return &pools{limit: limit, make: newPartition, byKey: make(map[string]*list.Element), order: list.New()}
 }
 
 // poolKey answers the key of the partition for a destination. The certificate is part
 // of it whatever the caller chose, so that no connection outlives a change of it.
 func poolKey(dest *Destination) string {
-	if dest.Certificate == nil || len(dest.Certificate.Certificate) == 0 {
+	if dest.Certificate == nil && dest.Patience == 0 {
 		return dest.Key
 	}
-	leaf := sha256.Sum256(dest.Certificate.Certificate[0])
-	return dest.Key + "\x00" + string(leaf[:])
+	key := dest.Key + "\x00" + dest.Patience.String()
+	if c := dest.Certificate; c != nil && len(c.Certificate) > 0 {
+		leaf := sha256.Sum256(c.Certificate[0])
+		key += "\x00" + string(leaf[:])
+	}
+	return key
 }
 
 func (p *pools) get(dest *Destination) *partition {
@@ -45,7 +48,7 @@ func (p *pools) get(dest *Destination) *partition {
 		p.mu.Unlock()
 		return e.Value.(*pool).partition
 	}
-	fresh := &pool{key: key, partition: p.make(dest.Certificate)}
+	fresh := &pool{key: key, partition: p.make(dest)}
 	p.byKey[key] = p.order.PushFront(fresh)
 	var evicted *pool
 	if p.order.Len() > p.limit {

@@ -113,6 +113,41 @@ func TestCloseTravelsAlone(t *testing.T) {
 	}
 }
 
+// A slow vendor's destination waits longer than the instance's limit, others do not.
+func TestPatience(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			givenUp := make(chan struct{})
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/slow" {
+					<-givenUp
+				}
+			}))
+			server.EnableHTTP2 = h2
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			v := dialVendor(t, server, func(c *Config) { c.Limits.Header = 20 * time.Millisecond })
+			done := make(chan error)
+			go func() {
+				patient := v.dest
+				patient.Patience = time.Minute
+				resp, err := v.client.Do(t.Context(), patient, request(t, v.URL+"/slow"))
+				if err == nil {
+					err = resp.Body.Close()
+				}
+				done <- err
+			}()
+			if _, err := v.get(t, v.URL+"/slow"); code(t, err) != "upstream_timeout" {
+				t.Errorf("the impatient one got %v", err)
+			}
+			close(givenUp)
+			if err := <-done; err != nil {
+				t.Errorf("the patient one got %v", err)
+			}
+		})
+	}
+}
+
 func TestClientCertificate(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TLS.PeerCertificates) > 0 {
