@@ -108,9 +108,6 @@ func NativeError(f Failure) (int, any) {
 		Message: e.Message, Type: typeOf(e.Kind), Code: e.FineCode(), Param: e.Param, RequestID: f.RequestID,
 		Docs: "/docs#errors", Missing: e.Missing, ReconnectURL: e.Reconnect, Path: e.Path,
 	}
-	if d.Type == "internal" {
-		d.Code = "internal"
-	}
 	for _, r := range e.References {
 		ref := ErrorReference{Type: r.Type, ID: r.ID, Name: r.Name}
 		if !r.LastUsedAt.IsZero() {
