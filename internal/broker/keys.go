@@ -138,7 +138,7 @@ func (b *Broker) RevokeAPIKey(ctx context.Context, c claviger.Caller, id clavige
 // before a moment.
 func (b *Broker) RevokeTokens(ctx context.Context, c claviger.Caller, in TokenSweep) (n int64, err error) {
 	if (in.ID == "") == in.Before.IsZero() {
-		return 0, claviger.Invalid("before", "required", "Send either id or before.")
+		return 0, claviger.Invalid("before", "required", "Send either tokenId or before.")
 	}
 	r := own(c, "token", string(in.ID))
 	err = b.gate.Change(ctx, c, claviger.TokensRevoke, r, func(tx *store.Tx, _ *gate.Ticket) error {
