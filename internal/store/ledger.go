@@ -54,7 +54,7 @@ const (
 
 // ledgerChunks are the numbers of entries that one statement adds. Few forms, so
 // that each is prepared once; large ones, because a statement has a cost of its own.
-var ledgerChunks = [...]int{64, 8, 1}
+var ledgerChunks = [...]int{64, 32, 16, 8, 4, 2, 1}
 
 func ledgerInserts(d *dialect) map[int]string {
 	out := map[int]string{}

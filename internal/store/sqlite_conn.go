@@ -189,11 +189,17 @@ func (t *sqliteTx) usable() error {
 	return nil
 }
 
+// exec looks whether ctx has ended before the statement, not while it runs: the driver
+// would start a goroutine for each, and all of them are short.
 func (t *sqliteTx) exec(ctx context.Context, statement string, args []any) (n int64, err error) {
 	if err := t.usable(); err != nil {
 		return 0, err
 	}
 	defer func() { t.broken = err }()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	ctx = context.WithoutCancel(ctx)
 	s, err := t.writer.statement(ctx, statement)
 	if err != nil {
 		return 0, err

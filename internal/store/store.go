@@ -40,7 +40,7 @@ type database struct {
 	engine
 	*dialect
 	region claviger.RegionID
-	// appends are the statements that add 1, 8 and 64 ledger entries.
+	// appends are the statements that add ledger entries, by their number.
 	appends map[int]string
 }
 
