@@ -37,6 +37,9 @@ func (b *Broker) ConnectionEvents(ctx context.Context, c claviger.Caller, id cla
 	if _, err := b.find(ctx, c, claviger.ConnectionsRead, id); err != nil {
 		return nil, false, err
 	}
+	if err := b.gate.Check(ctx, c, claviger.AuditRead, own(c, "audit", "")); err != nil {
+		return nil, false, err
+	}
 	return b.entries(ctx, c, store.LedgerFilter{Connection: id}, p)
 }
 
@@ -56,7 +59,8 @@ func (b *Broker) Usage(ctx context.Context, c claviger.Caller, q UsageQuery) (Us
 		if _, err := b.find(ctx, c, claviger.ConnectionsRead, q.Connection); err != nil {
 			return UsageReport{}, err
 		}
-	} else if err := b.gate.Check(ctx, c, claviger.UsageRead, own(c, "usage", "")); err != nil {
+	}
+	if err := b.gate.Check(ctx, c, claviger.UsageRead, own(c, "usage", "")); err != nil {
 		return UsageReport{}, err
 	}
 	report, err := b.usageSpan(q)
