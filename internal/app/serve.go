@@ -20,6 +20,7 @@ type Listening struct {
 	admin  net.Listener
 	server [2]*http.Server
 	failed chan error
+	stop   context.CancelFunc // what goes on beside the listeners
 }
 
 // Listen opens both listeners and serves. An address with port 0 gets a free one.
@@ -38,6 +39,11 @@ func (a *App) Listen() (*Listening, error) {
 	l.server = [2]*http.Server{wire.NewServer(a.handler, a.log), wire.NewServer(a.admin, a.log)}
 	go l.serve(l.server[0], l.api)
 	go l.serve(l.server[1], l.admin)
+	beside, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	if _, set := a.config.LookupEnv("GOGC"); !set {
+		go tuneCollector(beside)
+	}
 	return l, nil
 }
 
@@ -66,6 +72,7 @@ func (l *Listening) Wait(ctx context.Context) error {
 
 // Shutdown stops the listeners and closes the App.
 func (l *Listening) Shutdown() error {
+	l.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	var errs []error
