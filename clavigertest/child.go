@@ -1,0 +1,151 @@
+package clavigertest
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Program is the built command.
+type Program struct{ path string }
+
+// Build builds the program, with build tags if any are given.
+func Build(t testing.TB, tags string) Program {
+	t.Helper()
+	p := Program{filepath.Join(t.TempDir(), "claviger")}
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", p.path, "claviger/cmd/claviger")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return p
+}
+
+// Run runs the program to its end, in an environment that has nothing but env, and
+// answers its exit code and what it printed.
+func (p Program) Run(t testing.TB, env []string, stdin string, args ...string) (code int, output string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), p.path, args...)
+	cmd.Env = env
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = io.WriteString(in, stdin)
+		_ = in.Close()
+	}()
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// Child is "claviger serve" as a process of its own.
+type Child struct {
+	URL, AdminURL  string
+	Stdout, Stderr *Log
+	// Of the first organization, read off the first start's output.
+	Key, ClientID, ClientSecret string
+
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// startTimeout bounds the wait for a child that starts.
+const startTimeout = 30 * time.Second
+
+// Serve starts the server in an environment that has nothing but env, on free ports,
+// and waits until it listens. It answers nil if the process ended before that.
+func (p Program) Serve(t testing.TB, env []string) *Child {
+	t.Helper()
+	c := &Child{Stdout: &Log{}, Stderr: &Log{}, ended: make(chan struct{})}
+	c.cmd = exec.Command(p.path, "serve")
+	c.cmd.Env = append([]string{"CLAVIGER_ADDR=127.0.0.1:0", "CLAVIGER_ADMIN_ADDR=127.0.0.1:0", "GOTRACEBACK=all"}, env...)
+	c.cmd.Stdout = c.Stdout
+	stderr, err := c.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Kill)
+	listening := make(chan struct{})
+	go c.follow(stderr, listening)
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case <-listening:
+	case <-c.ended:
+		return nil
+	case <-timer.C:
+		t.Fatalf("the server did not listen within %s:\n%s", startTimeout, c.Stderr)
+	}
+	first := regexp.MustCompile(`(?m)^\s*(client id|client secret|API key)\s+(\S+)$`)
+	for _, m := range first.FindAllStringSubmatch(c.Stdout.String(), -1) {
+		switch m[1] {
+		case "client id":
+			c.ClientID = m[2]
+		case "client secret":
+			c.ClientSecret = m[2]
+		default:
+			c.Key = m[2]
+		}
+	}
+	return c
+}
+
+// follow keeps what the child logs, learns its addresses from it, and waits for its end.
+func (c *Child) follow(stderr io.Reader, listening chan<- struct{}) {
+	defer close(c.ended)
+	lines := bufio.NewReader(io.TeeReader(stderr, c.Stderr))
+	var once sync.Once
+	for {
+		text, err := lines.ReadBytes('\n')
+		var line struct{ Msg, Address, Admin string }
+		if json.Unmarshal(text, &line) == nil && line.Msg == "listening" {
+			once.Do(func() {
+				c.URL, c.AdminURL = "http://"+line.Address, "http://"+line.Admin
+				close(listening)
+			})
+		}
+		if err != nil {
+			_ = c.cmd.Wait()
+			return
+		}
+	}
+}
+
+// PID answers the process's id.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Kill ends the process as kill -9 does and waits for its end.
+func (c *Child) Kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.ended
+}
+
+// Signal sends a signal and waits for the process's end.
+func (c *Child) Signal(signal syscall.Signal) {
+	_ = c.cmd.Process.Signal(signal)
+	<-c.ended
+}
+
+// Ended is closed when the process has ended.
+func (c *Child) Ended() <-chan struct{} { return c.ended }
+
+// As answers a Server for the child's addresses, for [Server.Do] and its like; what
+// belongs to a process of one's own (App, Logs, Dials) it does not have.
+func (c *Child) As(t testing.TB) *Server {
+	return &Server{t: t, URL: c.URL, AdminURL: c.AdminURL, Key: c.Key, ClientID: c.ClientID, ClientSecret: c.ClientSecret}
+}
