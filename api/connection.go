@@ -105,6 +105,7 @@ type TestStep struct {
 type DisableConnections struct {
 	Connector   string `json:"connector,omitempty" maxLength:"128" doc:"Key of a connector"`
 	WorkspaceID string `json:"workspaceId,omitempty" maxLength:"64"`
+	Workspace   string `json:"workspace,omitempty" maxLength:"64" doc:"The same as workspaceId"`
 	Tag         string `json:"tag,omitempty" maxLength:"512" doc:"key:value" example:"team:sales"`
 	Owner       string `json:"owner,omitempty" maxLength:"255" doc:"Id of an owner"`
 }

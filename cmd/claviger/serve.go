@@ -71,14 +71,16 @@ func (p *program) serve(ctx context.Context, s app.Settings) error {
 	if err != nil {
 		return err
 	}
-	l, err := a.Listen()
-	if err != nil {
-		return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
-	}
+	// Shown before anything else can fail: what a first start made is in the database now,
+	// and is never shown again.
 	if path := a.MadeKey(); path != "" {
 		p.warnf("A master key was made at %s. Move it where the database's backups do not go, and name it with CLAVIGER_MASTER_KEY=file:PATH. Without it nothing can be opened again.\n", path)
 	}
 	p.showFirstStart(a)
+	l, err := a.Listen()
+	if err != nil {
+		return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+	}
 	log.Info("listening", "address", l.Addr(), "admin", l.AdminAddr(), "version", app.Version)
 	return l.Wait(ctx)
 }

@@ -50,6 +50,7 @@ type App struct {
 	log     *slog.Logger
 	db      *store.DB
 	gate    *gate.Gate
+	ledger  *ledger
 	vault   *vault.Vault
 	tokens  *authn.Authority
 	broker  *broker.Broker
@@ -59,7 +60,8 @@ type App struct {
 	routes  []wire.Route
 	metrics *metrics
 	first   *authn.Bootstrapped
-	keyMade string // path of a master key that was made
+	secrets external // where kv:// resolves, unless in the database
+	keyMade string   // path of a master key that was made
 	stop    context.CancelFunc
 	// lastFaults is what the log already said of the operator's documents.
 	lastFaults string
@@ -143,11 +145,14 @@ func (a *App) openVault(ctx context.Context) (*seal.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	external, err := a.external(ctx)
-	if err != nil {
-		return nil, err
+	c := vault.Config{Store: a.db, KEK: kek, Now: a.config.Now}
+	if !embeddedSecrets(a.config.Secrets) {
+		if err := a.openSecrets(""); err != nil {
+			return nil, err
+		}
+		c.External = &a.secrets
 	}
-	a.vault, err = vault.Open(ctx, vault.Config{Store: a.db, KEK: kek, External: external, Now: a.config.Now})
+	a.vault, err = vault.Open(ctx, c)
 	if errors.Is(err, seal.ErrWrongMasterKey) {
 		return nil, wrongMasterKey()
 	}
@@ -201,31 +206,42 @@ func (a *App) masterKey(ctx context.Context) (kek seal.KEK, err error) {
 	return kek, err
 }
 
-// external opens the store that kv:// resolves in, nil for the embedded one.
-func (a *App) external(ctx context.Context) (vault.External, error) {
-	if a.config.Secrets == "" || a.config.Secrets == "embedded" {
-		return nil, nil
-	}
-	home := claviger.OrganizationID("")
-	if orgs, err := a.db.Organizations(ctx, store.Page{Limit: 100}); err == nil {
-		for _, o := range orgs {
+// embeddedSecrets reports whether kv:// resolves in the database.
+func embeddedSecrets(setting string) bool { return setting == "" || setting == "embedded" }
+
+// openSecrets opens the store that kv:// resolves in, for an instance whose own
+// organization is home. Before the first start has made that, home is empty; nothing is
+// asked of the store by then.
+func (a *App) openSecrets(home claviger.OrganizationID) (err error) {
+	a.secrets.Store, err = keeper.OpenStore(a.config.Secrets, keeper.Options{Home: home, LookupEnv: a.config.LookupEnv, Now: a.config.Now})
+	return err
+}
+
+// home answers the instance's own organization.
+func (a *App) home(ctx context.Context) (claviger.OrganizationID, error) {
+	page := store.Page{Limit: 100}
+	for {
+		list, err := a.db.Organizations(ctx, page)
+		if err != nil {
+			return "", err
+		}
+		for _, o := range list {
 			if o.Instance {
-				home = o.ID
+				return o.ID, nil
 			}
+			page.After = string(o.ID)
+		}
+		if len(list) < page.Limit {
+			return "", errors.New("the instance has no organization of its own")
 		}
 	}
-	s, err := keeper.OpenStore(a.config.Secrets, keeper.Options{Home: home, LookupEnv: a.config.LookupEnv, Now: a.config.Now})
-	if err != nil {
-		return nil, err
-	}
-	return external{s}, nil
 }
 
 // external is a keeper's store as the vault asks it.
 type external struct{ keeper.Store }
 
 // Get answers the value at a path now.
-func (e external) Get(ctx context.Context, organization claviger.OrganizationID, path string) (claviger.Secret, error) {
+func (e *external) Get(ctx context.Context, organization claviger.OrganizationID, path string) (claviger.Secret, error) {
 	value, _, err := e.Store.Get(ctx, organization, path)
 	return value, err
 }
@@ -239,13 +255,9 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 	if err != nil {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}
-	if a.first, err = authn.Bootstrap(ctx, a.db, ledger{a.gate}, authn.BootstrapConfig{
-		ClientID: c.BootstrapID, ClientSecret: c.BootstrapSecret, Now: c.Now,
-	}); err != nil {
-		return err
-	}
+	a.ledger = &ledger{Gate: a.gate}
 	if a.tokens, err = authn.New(ctx, authn.Config{
-		Store: a.db, Ledger: ledger{a.gate}, Sealer: a.vault, PublicURL: c.PublicURL, Now: c.Now, Log: a.log,
+		Store: a.db, Ledger: a.ledger, Sealer: a.vault, PublicURL: c.PublicURL, Now: c.Now, Log: a.log,
 	}); err != nil {
 		return err
 	}
@@ -268,7 +280,22 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		}),
 		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log,
 	})
-	return nil
+	return a.found(ctx)
+}
+
+// found makes what a first start makes. It comes after everything that a bad setting
+// could stop, since the secrets that it makes are shown once.
+func (a *App) found(ctx context.Context) (err error) {
+	c := a.config
+	if a.first, err = authn.Bootstrap(ctx, a.db, a.ledger, authn.BootstrapConfig{
+		ClientID: c.BootstrapID, ClientSecret: c.BootstrapSecret, Now: c.Now,
+	}); err != nil {
+		return err
+	}
+	if a.ledger.home, err = a.home(ctx); err != nil || embeddedSecrets(c.Secrets) {
+		return err
+	}
+	return a.openSecrets(a.ledger.home)
 }
 
 // selfOrigins are the addresses of this very server, which no connector may call.

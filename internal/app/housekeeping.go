@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"claviger"
@@ -125,7 +126,11 @@ func (a *App) watchFolder() error {
 
 // reloadFolder reads what changed in the operator's folder.
 func (a *App) reloadFolder(ctx context.Context) {
+	before := a.catalog.List(catalog.Filter{})
 	faults, err := a.catalog.Reload(ctx)
+	if !slices.Equal(before, a.catalog.List(catalog.Filter{})) {
+		a.broker.Evict(claviger.Change{Kind: "connector"}) // connections in memory have the old documents
+	}
 	if err != nil {
 		a.log.Warn("the connectors folder could not be read again", "error", err)
 		return

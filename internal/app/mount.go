@@ -23,7 +23,7 @@ func (a *App) mount() error {
 		return err
 	}
 	common := wire.Config{
-		Mux: mux, Title: "Claviger", Version: Version, Authenticator: a.tokens, Recorder: a.gate, Log: a.log, Now: a.config.Now,
+		Mux: mux, Title: "Claviger", Version: Version, Authenticator: a.tokens, Recorder: a.ledger, Log: a.log, Now: a.config.Now,
 		Idempotency: idempotency{a.db},
 		Description: "A credential broker: name a connection, and its secret is put on the outgoing call without your ever holding it.",
 	}

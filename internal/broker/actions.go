@@ -39,9 +39,7 @@ func (b *Broker) RunAction(ctx context.Context, c claviger.Caller, in ActionRun)
 			return ActionResult{}, err
 		}
 	}
-	if missing := l.lacks(action); len(missing) > 0 {
-		e := claviger.Invalid("connectionId", "insufficient_scope", "The connection's credential lacks permissions that this action needs.")
-		e.Missing = missing
+	if e := l.lacks(action); e != nil {
 		return ActionResult{}, b.gate.Refuse(ctx, c, claviger.ActionsRun, l.resource, e)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -86,7 +84,7 @@ func (b *Broker) runAdmitted(ctx context.Context, c claviger.Caller, l *live, ac
 // request is made and the credential opened anew for each attempt.
 func (b *Broker) exchange(ctx context.Context, t *gate.Ticket, l *live, action *claviger.Action, input map[string]any) (sent, []byte, error) {
 	repeatable := idempotent(action.Method) || action.Idempotent || action.ReadOnly
-	for n := 1; ; n++ {
+	for n := 1; ; n++ { // the first attempt has its place in the rate limit already
 		req, err := catalog.Request(l.connector, action, l.conn.Settings, input)
 		if err != nil {
 			return sent{}, nil, err
@@ -100,7 +98,7 @@ func (b *Broker) exchange(ctx context.Context, t *gate.Ticket, l *live, action *
 			return sent{}, nil, err
 		}
 		pause, useful := b.again(l, s.response, n)
-		if !repeatable || !useful || n == attempts || b.wait(ctx, pause) != nil {
+		if !repeatable || !useful || n == attempts || b.wait(ctx, pause) != nil || b.throttle(ctx, l) != nil {
 			return s, body, nil
 		}
 	}
@@ -163,14 +161,20 @@ func (l *live) action(identifier string) (*claviger.Action, error) {
 	return a, nil
 }
 
-// lacks answers the scopes that an action needs and the credential was seen not to
-// have. Nothing is refused where the vendor does not say what it granted.
-func (l *live) lacks(action *claviger.Action) []string {
+// lacks answers the refusal of an action whose scopes the credential was seen not to
+// have, or nil. Nothing is refused where the vendor does not say what it granted.
+func (l *live) lacks(action *claviger.Action) *claviger.Error {
 	if l.method.Permissions == nil || len(l.conn.GrantedScopes) == 0 {
 		return nil
 	}
 	needed := claviger.PermissionProbe{ForActions: l.method.Permissions.ForActions}
-	return catalog.MissingScopes(&needed, l.conn.GrantedScopes, action.Key)
+	missing := catalog.MissingScopes(&needed, l.conn.GrantedScopes, action.Key)
+	if len(missing) == 0 {
+		return nil
+	}
+	e := claviger.Invalid("connectionId", "insufficient_scope", "The connection's credential lacks permissions that this action needs.")
+	e.Missing = missing
+	return e
 }
 
 // Actions lists the actions of one connector, or of all, whose name or key has the

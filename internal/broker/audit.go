@@ -25,10 +25,10 @@ func (b *Broker) Audit(ctx context.Context, c claviger.Caller, f AuditFilter, p 
 		return nil, false, err
 	}
 	return b.entries(ctx, c, store.LedgerFilter{
-		From: f.From, To: f.To, Workspace: f.Workspace, ActorKind: f.ActorKind, ActorID: f.ActorID, Verb: f.Verb,
+		From: f.From, To: f.To, Organization: f.Organization, Workspace: f.Workspace, ActorKind: f.ActorKind, ActorID: f.ActorID, Verb: f.Verb,
 		ResourceType: f.ResourceType, ResourceID: f.ResourceID, Connection: f.Connection, Connector: f.Connector,
 		Host: f.Host, Outcome: f.Outcome, StatusCode: f.StatusCode, RequestID: f.RequestID, Address: f.Address,
-		Usage: f.Usage, Slot: f.Slot,
+		Usage: f.Usage, Slot: f.Slot, Code: f.Code, Action: f.Action, MinDuration: f.MinDuration, MaxDuration: f.MaxDuration,
 	}, p)
 }
 
@@ -101,6 +101,9 @@ func (b *Broker) usageSpan(q UsageQuery) (UsageReport, error) {
 		for range 23 {
 			from = spanStart(from.Add(-time.Second), q.Period)
 		}
+	}
+	if !from.Before(to) {
+		return UsageReport{}, claviger.Invalid("to", "invalid_format", "The span ends before it begins.")
 	}
 	r := UsageReport{Period: q.Period, From: spanStart(from, q.Period), To: to.UTC()}
 	points := 0

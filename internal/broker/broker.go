@@ -71,6 +71,7 @@ type Broker struct {
 	log        *slog.Logger
 	lives      *cache[claviger.ConnectionID, *live]
 	connectors *cache[connectorKey, *claviger.Connector]
+	limits     *cache[claviger.ConnectionID, limit]
 }
 
 // New makes a Broker.
@@ -79,6 +80,7 @@ func New(c Config) *Broker {
 		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, forget: c.Forget,
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
+		limits: newCache[claviger.ConnectionID, limit](maxLive),
 	}
 	if b.forget == nil {
 		b.forget = func(string, string) {}

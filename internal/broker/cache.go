@@ -31,7 +31,24 @@ func (c *cache[K, V]) put(k K, v V, generation uint64) {
 	if generation != c.generation {
 		return
 	}
-	if len(c.items) >= c.limit {
+	c.store(k, v)
+}
+
+// settle answers what is kept of k if it is fit, else keeps v in its place, so that all
+// who ask at once get the same.
+func (c *cache[K, V]) settle(k K, v V, fit func(V) bool) V {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.items[k]; ok && fit(old) {
+		return old
+	}
+	c.store(k, v)
+	return v
+}
+
+// store keeps v, in the place of another if the cache is full. The caller holds mu.
+func (c *cache[K, V]) store(k K, v V) {
+	if _, there := c.items[k]; !there && len(c.items) >= c.limit {
 		for old := range c.items {
 			delete(c.items, old)
 			break

@@ -176,11 +176,7 @@ func (b *Broker) Connections(ctx context.Context, c claviger.Caller, f Connectio
 	if err := b.gate.Check(ctx, c, claviger.ConnectionsRead, own(c, "connection", "")); err != nil {
 		return nil, false, err
 	}
-	filter := f.stored()
-	if !c.May(claviger.UsersUpdate) {
-		filter.VisibleTo = c.OwnerID()
-	}
-	list, err := b.db.Connections(ctx, c.Scope, filter, p.plusOne())
+	list, err := b.db.Connections(ctx, c.Scope, visible(c, f), p.plusOne())
 	if err != nil {
 		return nil, false, err
 	}
@@ -235,16 +231,19 @@ func (b *Broker) change(ctx context.Context, c claviger.Caller, v claviger.Verb,
 	return conn, conflict(err)
 }
 
-// setHealth stores what a call found out about a connection. The call itself is in the
-// ledger already.
-func (b *Broker) setHealth(ctx context.Context, c claviger.Caller, id claviger.ConnectionID, h claviger.Health, fault *claviger.Fault) error {
+// setHealth stores what a call found out about a connection's credential, unless it was
+// replaced meanwhile. The call itself is in the ledger already.
+func (b *Broker) setHealth(ctx context.Context, c claviger.Caller, tried *claviger.Connection, h claviger.Health, fault *claviger.Fault) error {
+	id := tried.ID
 	region, err := b.db.ConnectionRegion(ctx, c.Scope, id)
 	if err != nil {
 		return err
 	}
 	err = b.db.InTx(ctx, region, func(tx *store.Tx) error {
 		_, err := tx.UpdateConnection(ctx, c.Scope, id, func(old claviger.Connection, sealed claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
-			old.Health, old.LastError = h, fault
+			if old.Revision == tried.Revision && old.Status != claviger.StatusRevoked {
+				old.Health, old.LastError = h, fault
+			}
 			return old, sealed, nil
 		})
 		return err
@@ -260,19 +259,32 @@ func (b *Broker) DisableConnections(ctx context.Context, c claviger.Caller, f Co
 	}
 	disabled := 0
 	for {
-		var ids []claviger.ConnectionID
-		err := b.gate.Change(ctx, c, claviger.ConnectionsDisable, own(c, "connection", ""), func(tx *store.Tx, _ *gate.Ticket) (err error) {
-			ids, err = tx.DisableConnections(ctx, c.Scope, f.stored()) // in batches: those already disabled do not come again
+		var list []claviger.Connection
+		err := b.gate.Change(ctx, c, claviger.ConnectionsDisable, own(c, "connection", ""), func(tx *store.Tx, t *gate.Ticket) (err error) {
+			list, err = tx.DisableConnections(ctx, c.Scope, visible(c, f)) // in batches: those already disabled do not come again
+			for i := range list {
+				t.Also(list[i].Resource())
+			}
 			return err
 		})
-		for _, id := range ids {
-			b.lives.drop(id)
+		for i := range list {
+			b.lives.drop(list[i].ID)
 		}
-		disabled += len(ids)
-		if err != nil || len(ids) == 0 {
+		disabled += len(list)
+		if err != nil || len(list) == 0 {
 			return disabled, err
 		}
 	}
+}
+
+// visible is a filter that keeps out what the caller may not know of: the personal
+// connections of others, unless it administers users.
+func visible(c claviger.Caller, f ConnectionFilter) store.ConnectionFilter {
+	filter := f.stored()
+	if !c.May(claviger.UsersUpdate) {
+		filter.VisibleTo = c.OwnerID()
+	}
+	return filter
 }
 
 // References answers what names a connection: ports, slots, sources and data sources.

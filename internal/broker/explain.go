@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"claviger"
 	"claviger/internal/catalog"
@@ -82,7 +83,8 @@ func (l *live) question(q Question) (*http.Request, error) {
 		if method == "" {
 			method = http.MethodGet
 		}
-		return l.request(context.Background(), Forward{Method: method, Path: q.Path, Header: http.Header{}})
+		path, query, _ := strings.Cut(q.Path, "?")
+		return l.request(context.Background(), Forward{Method: method, Path: path, RawQuery: query, Header: http.Header{}})
 	}
 	action, err := l.action(q.Action)
 	if err != nil {
@@ -96,6 +98,9 @@ func (l *live) question(q Question) (*http.Request, error) {
 		if err := action.Input.Validate(input); err != nil {
 			return nil, err
 		}
+	}
+	if e := l.lacks(action); e != nil {
+		return nil, e
 	}
 	return catalog.Request(l.connector, action, l.conn.Settings, input)
 }

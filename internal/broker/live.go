@@ -109,7 +109,11 @@ func (b *Broker) load(ctx context.Context, c claviger.Caller, id claviger.Connec
 	if err != nil {
 		return nil, err
 	}
-	return b.ready(conn, sealed, connector)
+	l, err := b.ready(conn, sealed, connector)
+	if err == nil {
+		l.limiter = b.limiter(conn.ID, connector.RateLimit)
+	}
+	return l, err
 }
 
 // ready joins a connection's row with its connector.
@@ -135,10 +139,24 @@ func (b *Broker) ready(conn claviger.Connection, sealed claviger.Sealed, connect
 	if l.headers, err = catalog.DefaultHeaders(connector, conn.Settings); err != nil {
 		return nil, err
 	}
-	if r := connector.RateLimit; r.RequestsPerSecond > 0 {
-		l.limiter = rate.NewLimiter(rate.Limit(r.RequestsPerSecond), max(r.Burst, 1))
-	}
 	return l, nil
+}
+
+// limit is what a connection has left of its vendor's rate limit. It outlives the
+// connection's place in memory, which every change of the row ends.
+type limit struct {
+	perSecond float64
+	burst     int
+	limiter   *rate.Limiter
+}
+
+// limiter answers the connection's one limiter, nil if its connector knows no limit.
+func (b *Broker) limiter(id claviger.ConnectionID, r claviger.RateLimit) *rate.Limiter {
+	if r.RequestsPerSecond <= 0 {
+		return nil
+	}
+	fresh := limit{r.RequestsPerSecond, r.Burst, rate.NewLimiter(rate.Limit(r.RequestsPerSecond), max(r.Burst, 1))}
+	return b.limits.settle(id, fresh, func(old limit) bool { return old.perSecond == r.RequestsPerSecond && old.burst == r.Burst }).limiter
 }
 
 // destination is what a credential is bound to: the connector it was given for and the

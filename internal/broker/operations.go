@@ -259,6 +259,7 @@ type TokenSweep struct {
 // AuditFilter narrows [Broker.Audit]; an empty field does not narrow.
 type AuditFilter struct {
 	From, To     time.Time
+	Organization claviger.OrganizationID
 	Workspace    claviger.WorkspaceID
 	ActorKind    claviger.CallerKind
 	ActorID      string
@@ -269,11 +270,15 @@ type AuditFilter struct {
 	Connector    string
 	Host         string
 	Outcome      claviger.Outcome
+	Code         string
+	Action       string
 	StatusCode   int
 	RequestID    string
 	Address      string
 	Usage        claviger.Usage
 	Slot         string
+	// MinDuration and MaxDuration bound how long it took, both inclusive.
+	MinDuration, MaxDuration time.Duration
 }
 
 // EncryptionStatus says how far an organization's key rotation is.

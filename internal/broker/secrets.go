@@ -23,6 +23,10 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 	if err := b.checkSecretPath(ctx, c.Scope, path); err != nil {
 		return meta, err
 	}
+	if !b.vault.Embedded() {
+		return meta, claviger.Errorf(claviger.KindConflict, "external_secret_store",
+			"This instance resolves kv:// in an external store (setting secrets), which claviger only reads. Store the value there.")
+	}
 	size := 0
 	value.Use(func(v []byte) { size = len(v) })
 	if size == 0 || size > maxSecret {
@@ -37,6 +41,10 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 		})
 		return err
 	})
+	if err != nil {
+		return meta, err
+	}
+	meta, _, err = b.db.Secret(ctx, c.Scope, path) // with who uses it
 	return meta, err
 }
 

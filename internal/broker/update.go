@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"claviger"
 	"claviger/internal/catalog"
@@ -122,11 +123,10 @@ type renewal struct {
 func (r *renewal) prepare(ctx context.Context) error {
 	given := len(r.in.Credentials) > 0 || len(r.in.ClearCredentials) > 0
 	moved := !sameOrigin(r.old.Destination, r.live.connector, r.live.base)
-	approved := r.live.conn.ConnectorVersion != r.old.ConnectorVersion
 	if !given && !moved {
 		return nil
 	}
-	if moved && !approved {
+	if moved && !r.approved() {
 		if err := r.needsSecrets(); err != nil {
 			return err
 		}
@@ -144,16 +144,47 @@ func (r *renewal) prepare(ctx context.Context) error {
 	r.live.conn.Revision = r.old.Revision + 1
 	if r.in.SkipValidation {
 		r.live.conn.Health, r.live.conn.LastError = claviger.HealthUnknown, nil
+		if len(r.in.Credentials) > 0 {
+			r.activate()
+		}
 		return nil
 	}
 	return r.prove(ctx)
 }
 
+// activate ends the wait for new credentials.
+func (r *renewal) activate() {
+	if s := r.live.conn.Status; s == claviger.StatusPending || s == claviger.StatusReauthorize {
+		r.live.conn.Status = claviger.StatusActive
+	}
+}
+
+// approved reports whether the credential moves because its owner approves of another
+// version of the connector. Settings in the same change do not ride on that: where they
+// lead needs the secret again.
+func (r *renewal) approved() bool {
+	if r.live.conn.ConnectorVersion == r.old.ConnectorVersion {
+		return false
+	}
+	if len(r.in.Settings) == 0 {
+		return true
+	}
+	settings, err := catalog.CheckSettings(r.live.connector, r.old.Settings)
+	if err != nil {
+		return false
+	}
+	base, err := catalog.Base(r.live.connector, settings)
+	return err == nil && claviger.Origin(base) == claviger.Origin(r.live.base)
+}
+
 // needsSecrets refuses to carry a stored secret to another origin: whoever may change a
-// setting could otherwise send it to a host of their own.
+// setting could otherwise send it to a host of their own. That holds for optional ones
+// that have a value, too.
 func (r *renewal) needsSecrets() error {
 	for _, f := range r.live.method.Fields {
-		if _, ok := r.in.Credentials[f.Key]; f.Secret && f.Required && !ok {
+		_, given := r.in.Credentials[f.Key]
+		kept := slices.Contains(r.old.SecretKeys, f.Key) && !slices.Contains(r.in.ClearCredentials, f.Key)
+		if f.Secret && !given && (f.Required || kept) {
 			return claviger.Invalid("credentials."+f.Key, "secret_required",
 				"This change moves the connection to another host. Send the credential again with it.")
 		}
@@ -171,11 +202,11 @@ func (r *renewal) merge(ctx context.Context) error {
 	}
 	stored, err := b.vault.Stored(ctx, t, &r.old, r.sealed)
 	t.Done(gate.Ending{Err: err})
-	if err != nil && len(r.in.Credentials) == 0 {
+	if err != nil && (len(r.in.Credentials) == 0 || claviger.AsError(err).Code != "credential_unreadable") {
 		return err
 	}
 	r.creds = claviger.Credentials{}
-	maps.Copy(r.creds, stored) // empty if the old could not be opened: the new must then be whole
+	maps.Copy(r.creds, stored) // empty if the old are damaged: the new must then be whole
 	maps.Copy(r.creds, r.in.Credentials)
 	for _, key := range r.in.ClearCredentials {
 		delete(r.creds, key)
@@ -199,9 +230,7 @@ func (r *renewal) prove(ctx context.Context) error {
 		conn.Account = p.account
 	}
 	conn.GrantedScopes = p.scopes
-	if conn.Status == claviger.StatusPending || conn.Status == claviger.StatusReauthorize {
-		conn.Status = claviger.StatusActive
-	}
+	r.activate()
 	return nil
 }
 

@@ -123,7 +123,7 @@ func (b *Broker) noteFailure(ctx context.Context, t *gate.Ticket, l *live) {
 		return
 	}
 	fault := &claviger.Fault{Code: "invalid_credentials", Message: "The vendor refused the credential during a call."}
-	if err := b.setHealth(ctx, t.Caller(), l.conn.ID, claviger.HealthUnhealthy, fault); err != nil {
+	if err := b.setHealth(ctx, t.Caller(), &l.conn, claviger.HealthUnhealthy, fault); err != nil {
 		b.log.WarnContext(ctx, "health could not be stored", "connection", string(l.conn.ID), "error", err)
 	}
 }

@@ -75,7 +75,7 @@ func (g *Gate) Change(ctx context.Context, c claviger.Caller, v claviger.Verb, r
 			return err
 		}
 		failpoint.Hit("change.inside")
-		return g.appendManaged(ctx, tx, region, &t.entry)
+		return g.appendManaged(ctx, tx, region, append([]claviger.Entry{t.entry}, t.also...))
 	})
 	failpoint.Hit("change.after")
 	if err == nil {
@@ -96,6 +96,9 @@ func decide(c claviger.Caller, v claviger.Verb, r claviger.Resource) *claviger.E
 		return claviger.Errorf(claviger.KindDenied, "permission_denied", "Only the instance's administrator may do this.")
 	}
 	if !reaches(c.Scope, v, r) {
+		if r.Workspace == "" && c.Scope.Organization() != "" && r.Organization == c.Scope.Organization() {
+			return claviger.Errorf(claviger.KindDenied, "permission_denied", "This concerns the whole organization, and the token reaches one workspace only.")
+		}
 		return claviger.NotFound(noun(r.Type))
 	}
 	if r.Visibility == claviger.VisibilityPersonal && r.Owner != c.OwnerID() {

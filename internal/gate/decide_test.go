@@ -42,7 +42,8 @@ func TestDecisions(t *testing.T) {
 		{"admin deletes somebody's personal", caller("org_a", "", claviger.RoleAdmin), claviger.ConnectionsDelete, personal, "", ""},
 		{"developer and somebody's personal", caller("org_a", "", claviger.RoleDeveloper), claviger.ConnectionsRead, personal, claviger.KindNotFound, ""},
 		{"workspace token reads connectors", caller("org_a", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsRead, wide, "", ""},
-		{"workspace token writes connectors", caller("org_a", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsWrite, wide, claviger.KindNotFound, ""},
+		{"workspace token writes connectors", caller("org_a", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsWrite, wide, claviger.KindDenied, "permission_denied"},
+		{"foreign workspace token writes connectors", caller("org_b", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsWrite, wide, claviger.KindNotFound, ""},
 		{"organizations without the instance", caller("org_a", "", claviger.RoleOwner), claviger.OrganizationsCreate, wide, claviger.KindDenied, "permission_denied"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

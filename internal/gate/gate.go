@@ -154,25 +154,27 @@ func (g *Gate) stream(kind string, region claviger.RegionID) string {
 	return g.process + "." + kind + "." + string(region)
 }
 
-// appendManaged links one entry into the management stream, inside the transaction of
-// the change. The stream's head lives in the database and is locked by the
+// appendManaged links a change's entries into the management stream, inside the
+// transaction of the change. The stream's head lives in the database and is locked by the
 // transaction, so that a rollback leaves no gap.
-func (g *Gate) appendManaged(ctx context.Context, tx *store.Tx, region claviger.RegionID, e *claviger.Entry) error {
-	if e.ID == "" {
-		return unavailable(nil)
+func (g *Gate) appendManaged(ctx context.Context, tx *store.Tx, region claviger.RegionID, entries []claviger.Entry) error {
+	for i := range entries {
+		if entries[i].ID == "" {
+			return unavailable(nil)
+		}
+		tidy(&entries[i])
 	}
-	tidy(e)
+	at := entries[0].Time
 	s, err := tx.Stream(ctx, g.stream("m", region))
 	if err != nil {
 		return err
 	}
 	if s.Head.Sequence == 0 {
-		s = store.Stream{ID: g.stream("m", region), CreatedAt: e.Time}
+		s = store.Stream{ID: g.stream("m", region), CreatedAt: at}
 		s.Head.MAC = genesis(g.chain, s.ID)
 	}
-	entries := []claviger.Entry{*e}
 	g.link(&s, entries, nil)
-	s.UpdatedAt = e.Time
+	s.UpdatedAt = at
 	return tx.AppendLedger(ctx, s, entries)
 }
 

@@ -15,6 +15,7 @@ type Ticket struct {
 	caller   claviger.Caller
 	resource claviger.Resource
 	entry    claviger.Entry
+	also     []claviger.Entry
 	began    time.Time
 	begun    place // where "allowed" waits, in relaxed mode
 	ended    atomic.Bool
@@ -65,6 +66,15 @@ func (t *Ticket) Name(r claviger.Resource) {
 	t.resource = r
 	t.entry.ResourceType, t.entry.ResourceID = r.Type, r.ID
 	t.entry.Connection, t.entry.Connector, t.entry.Usage = r.Connection, r.Connector, r.Usage
+}
+
+// Also records that a change does the same to r: one more entry, in the change's own
+// transaction. It is for changes of many things at once, each of which has its own
+// history.
+func (t *Ticket) Also(r claviger.Resource) {
+	e := t.gate.entry(t.caller, t.entry.Verb, r, t.began)
+	e.Outcome = claviger.OutcomeSucceeded
+	t.also = append(t.also, e)
 }
 
 // Done records how the call ended; the first call counts, later ones do nothing. It

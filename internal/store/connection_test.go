@@ -196,7 +196,10 @@ func TestDisableConnections(t *testing.T) {
 		a.connect(pending)
 		disable := func(filter store.ConnectionFilter) (ids []claviger.ConnectionID) {
 			f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) (err error) {
-				ids, err = tx.DisableConnections(ctx, a.scope, filter)
+				list, err := tx.DisableConnections(ctx, a.scope, filter)
+				for _, c := range list {
+					ids = append(ids, c.ID)
+				}
 				return err
 			})
 			return ids

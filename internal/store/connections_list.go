@@ -89,33 +89,35 @@ func (db *DB) regionsOf(ctx context.Context, s claviger.Scope, id claviger.Works
 const disableBatch = 500
 
 // DisableConnections switches off up to 500 living connections of a filter in the
-// transaction's region, pending ones too, and answers their ids. Call it again, in
-// a transaction of its own, until it answers none.
-func (tx *Tx) DisableConnections(ctx context.Context, s claviger.Scope, f ConnectionFilter) ([]claviger.ConnectionID, error) {
+// transaction's region, pending ones too, and answers them as they were. Call it
+// again, in a transaction of its own, until it answers none.
+func (tx *Tx) DisableConnections(ctx context.Context, s claviger.Scope, f ConnectionFilter) ([]claviger.Connection, error) {
 	w, err := f.conditions(s)
 	if err != nil {
 		return nil, err
 	}
 	w.and("status <> 'disabled'")
 	w.raw(" ORDER BY id LIMIT ?"+tx.home.lock, int64(disableBatch))
-	ids, err := many(ctx, tx.q, scanOne[claviger.ConnectionID], "SELECT id FROM connections WHERE "+w.text.String(), w.args...)
-	if err != nil || len(ids) == 0 {
+	list, err := many(ctx, tx.q, scanConnection, "SELECT "+connectionColumns+" FROM connections WHERE "+w.text.String(), w.args...)
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
+	ids := make([]claviger.ConnectionID, len(list))
 	set := &where{}
 	set.raw("UPDATE connections SET status = 'disabled', version = version + 1, updated_at = ? WHERE organization = ? AND id IN (",
 		millis(tx.db.now()), string(s.Organization()))
-	for i, id := range ids {
+	for i := range list {
+		ids[i] = list[i].ID
 		if i > 0 {
 			set.raw(", ")
 		}
-		set.raw("?", string(id))
+		set.raw("?", string(ids[i]))
 	}
 	set.raw(")")
 	if _, err := tx.exec(ctx, set.text.String(), set.args...); err != nil {
 		return nil, err
 	}
-	return ids, addChanges(ctx, tx, changeConnection, ids)
+	return list, addChanges(ctx, tx, changeConnection, ids)
 }
 
 // SealedConnection names a row that holds a ciphertext.

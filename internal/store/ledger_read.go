@@ -29,6 +29,9 @@ type LedgerFilter struct {
 	Usage        claviger.Usage
 	Slot         string
 	Action       string
+	Organization claviger.OrganizationID // another than the scope's finds nothing
+	// MinDuration and MaxDuration bound how long it took, both inclusive.
+	MinDuration, MaxDuration time.Duration
 }
 
 // idSlack is how far an entry's id, which has a time in it, may lie from the
@@ -47,6 +50,7 @@ func (f LedgerFilter) conditions(s claviger.Scope) (*where, error) {
 		w.and("id < ? AND at < ?", idFloor(f.To.Add(idSlack)), millis(f.To))
 	}
 	for _, c := range []struct{ column, value string }{
+		{"organization", string(f.Organization)},
 		{"workspace", string(f.Workspace)},
 		{"actor_kind", string(f.ActorKind)},
 		{"actor_id", f.ActorID},
@@ -68,6 +72,12 @@ func (f LedgerFilter) conditions(s claviger.Scope) (*where, error) {
 	}
 	if f.StatusCode != 0 {
 		w.and("status_code = ?", int64(f.StatusCode))
+	}
+	if f.MinDuration > 0 {
+		w.and("duration >= ?", int64(f.MinDuration))
+	}
+	if f.MaxDuration > 0 {
+		w.and("duration <= ?", int64(f.MaxDuration))
 	}
 	return w, nil
 }

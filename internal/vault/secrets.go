@@ -69,10 +69,7 @@ func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (clavig
 	}
 	if v.external != nil {
 		value, err := v.external.Get(ctx, organization, path)
-		if claviger.IsKind(err, claviger.KindNotFound) {
-			return value, missing(path)
-		}
-		return value, err
+		return value, named(err, path)
 	}
 	meta, sealed, err := v.db.Secret(ctx, t.Caller().Scope, path)
 	if errors.Is(err, store.ErrNotFound) {
@@ -90,6 +87,23 @@ func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (clavig
 		return claviger.Secret{}, unreadable(err)
 	}
 	return claviger.NewSecret(plain), nil
+}
+
+// Embedded reports whether kv:// resolves in claviger's own database.
+func (v *Vault) Embedded() bool { return v.external == nil }
+
+// named answers an external store's refusal with the path in the one form that callers
+// know, whatever the store called it.
+func named(err error, path string) error {
+	if err == nil {
+		return nil
+	}
+	e := *claviger.AsError(err)
+	if e.Kind == claviger.KindNotFound {
+		return missing(path)
+	}
+	e.Path = path
+	return &e
 }
 
 func missing(path string) *claviger.Error {

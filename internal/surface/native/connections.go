@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -20,6 +21,7 @@ func (s *surface) createConnection(ctx context.Context, c claviger.Caller, in *c
 type listConnections struct {
 	wire.Paging
 	WorkspaceID  string `query:"workspaceId" maxLength:"64"`
+	Workspace    string `query:"workspace" maxLength:"64" doc:"The same as workspaceId"`
 	Connector    string `query:"connector" maxLength:"128" doc:"Key of a connector"`
 	Status       string `query:"status" enum:"pending,active,reauthorization_required,disabled"`
 	HealthStatus string `query:"healthStatus" enum:"healthy,unhealthy,unknown"`
@@ -29,6 +31,7 @@ type listConnections struct {
 }
 
 func (s *surface) listConnections(ctx context.Context, c claviger.Caller, in *listConnections) (*out[wire.List[api.Connection]], error) {
+	in.WorkspaceID = cmp.Or(in.WorkspaceID, in.Workspace)
 	filter, err := connectionFilter(in)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,7 @@ type listAudit struct {
 	wire.Paging
 	From         time.Time `query:"from" doc:"Earliest time"`
 	To           time.Time `query:"to" doc:"Latest time"`
+	Organization string    `query:"organizationId" maxLength:"64" doc:"Your own; another's finds nothing"`
 	WorkspaceID  string    `query:"workspaceId" maxLength:"64"`
 	ActorKind    string    `query:"actorKind" enum:"operator,scoped,widget,api_key,session,system,nobody"`
 	ActorID      string    `query:"actorId" maxLength:"255"`
@@ -64,11 +65,15 @@ type listAudit struct {
 	Address      string    `query:"address" maxLength:"64"`
 	Usage        string    `query:"usage" maxLength:"64"`
 	Slot         string    `query:"slot" maxLength:"255"`
+	Code         string    `query:"code" maxLength:"64" doc:"Why it was denied or failed"`
+	Action       string    `query:"action" maxLength:"257" doc:"connector.action"`
+	MinDuration  int64     `query:"minDurationMs" minimum:"0" maximum:"86400000" doc:"Took at least this long"`
+	MaxDuration  int64     `query:"maxDurationMs" minimum:"0" maximum:"86400000" doc:"Took at most this long"`
 }
 
 func (s *surface) audit(ctx context.Context, c claviger.Caller, in *listAudit) (*out[wire.List[api.Entry]], error) {
 	same := []string{
-		in.From.String(), in.To.String(), in.WorkspaceID, in.ActorKind, in.ActorID, in.Verb, in.ResourceType, in.ResourceID,
+		in.From.String(), in.To.String(), in.Organization, in.Code, in.Action, strconv.FormatInt(in.MinDuration, 10), strconv.FormatInt(in.MaxDuration, 10), in.WorkspaceID, in.ActorKind, in.ActorID, in.Verb, in.ResourceType, in.ResourceID,
 		in.ConnectionID, in.Connector, in.Host, in.Outcome, strconv.Itoa(in.StatusCode), in.RequestID, in.Address, in.Usage, in.Slot,
 	}
 	return list(s, c, "audit", in.Paging, same, Entry, entryID,

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ func connectionFilter(in *listConnections) (broker.ConnectionFilter, error) {
 func sweepFilter(in api.DisableConnections) (broker.ConnectionFilter, error) {
 	key, value, err := splitTag(in.Tag)
 	return broker.ConnectionFilter{
-		Workspace: claviger.WorkspaceID(in.WorkspaceID), Connector: in.Connector, Owner: in.Owner, TagKey: key, TagValue: value,
+		Workspace: claviger.WorkspaceID(cmp.Or(in.WorkspaceID, in.Workspace)), Connector: in.Connector, Owner: in.Owner, TagKey: key, TagValue: value,
 	}, err
 }
 

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"time"
+
 	"claviger"
 	"claviger/api"
 	"claviger/internal/broker"
@@ -109,9 +111,11 @@ func Entry(e claviger.Entry) api.Entry {
 
 func auditFilter(in *listAudit) broker.AuditFilter {
 	return broker.AuditFilter{
-		From: in.From, To: in.To, Workspace: claviger.WorkspaceID(in.WorkspaceID), ActorKind: claviger.CallerKind(in.ActorKind),
+		From: in.From, To: in.To, Organization: claviger.OrganizationID(in.Organization), Workspace: claviger.WorkspaceID(in.WorkspaceID), ActorKind: claviger.CallerKind(in.ActorKind),
 		ActorID: in.ActorID, Verb: claviger.Verb(in.Verb), ResourceType: in.ResourceType, ResourceID: in.ResourceID,
 		Connection: claviger.ConnectionID(in.ConnectionID), Connector: in.Connector, Host: in.Host, Outcome: claviger.Outcome(in.Outcome),
 		StatusCode: in.StatusCode, RequestID: in.RequestID, Address: in.Address, Usage: claviger.Usage(in.Usage), Slot: in.Slot,
+		Code: in.Code, Action: in.Action,
+		MinDuration: time.Duration(in.MinDuration) * time.Millisecond, MaxDuration: time.Duration(in.MaxDuration) * time.Millisecond,
 	}
 }
