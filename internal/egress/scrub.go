@@ -43,8 +43,9 @@ func NewScrubber(secrets ...claviger.Secret) *Scrubber {
 	}
 	s.longest = len(s.forms[0])
 	s.window = min(maxWindow, len(s.forms[len(s.forms)-1]))
-	for i := range s.shift {
-		s.shift[i] = uint8(s.window - 1)
+	s.shift[0] = uint8(s.window - 1)
+	for filled := 1; filled < len(s.shift); filled *= 2 {
+		copy(s.shift[filled:], s.shift[:filled]) // in ten steps, not a thousand
 	}
 	for _, f := range s.forms {
 		for i := 1; i < s.window; i++ {
