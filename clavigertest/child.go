@@ -52,13 +52,14 @@ func (p Program) Run(t testing.TB, env []string, stdin string, args ...string) (
 
 // Child is "claviger serve" as a process of its own.
 type Child struct {
-	URL, AdminURL  string
-	Stdout, Stderr *Log
+	URL, AdminURL string
+	Stderr        *Log
 	// Of the first organization, read off the first start's output.
 	Key, ClientID, ClientSecret string
 
-	cmd   *exec.Cmd
-	ended chan struct{}
+	cmd    *exec.Cmd
+	stdout string // path of the file that it writes to
+	ended  chan struct{}
 }
 
 // startTimeout bounds the wait for a child that starts.
@@ -68,10 +69,15 @@ const startTimeout = 30 * time.Second
 // and waits until it listens. It answers nil if the process ended before that.
 func (p Program) Serve(t testing.TB, env []string) *Child {
 	t.Helper()
-	c := &Child{Stdout: &Log{}, Stderr: &Log{}, ended: make(chan struct{})}
+	c := &Child{Stderr: &Log{}, stdout: filepath.Join(t.TempDir(), "stdout"), ended: make(chan struct{})}
 	c.cmd = exec.Command(p.path, "serve")
 	c.cmd.Env = append([]string{"CLAVIGER_ADDR=127.0.0.1:0", "CLAVIGER_ADMIN_ADDR=127.0.0.1:0", "GOTRACEBACK=all"}, env...)
-	c.cmd.Stdout = c.Stdout
+	out, err := os.Create(c.stdout) // a file: what was written is there to be read at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	c.cmd.Stdout = out
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +97,8 @@ func (p Program) Serve(t testing.TB, env []string) *Child {
 	case <-timer.C:
 		t.Fatalf("the server did not listen within %s:\n%s", startTimeout, c.Stderr)
 	}
-	first := regexp.MustCompile(`(?m)^\s*(client id|client secret|API key)\s+(\S+)$`)
-	for _, m := range first.FindAllStringSubmatch(c.Stdout.String(), -1) {
+	first := regexp.MustCompile(`(?m)^(client id|client secret|API key):\s+(\S+)$`)
+	for _, m := range first.FindAllStringSubmatch(c.Stdout(t), -1) {
 		switch m[1] {
 		case "client id":
 			c.ClientID = m[2]
@@ -124,6 +130,16 @@ func (c *Child) follow(stderr io.Reader, listening chan<- struct{}) {
 			return
 		}
 	}
+}
+
+// Stdout answers what the process has written to its standard output.
+func (c *Child) Stdout(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(c.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // PID answers the process's id.
