@@ -30,6 +30,7 @@ func reveals() map[string]reveal {
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
 		"internal/authn/operator.go":        {1, "hashes the client secret that somebody presents"},
 		"internal/surface/embedded/wire.go": {1, "answers a token that was minted for this very request"},
+		"internal/oauth/client.go":          {1, "puts client secrets and tokens into requests to the authorization server that issued them, signs with keys, and reads its answers"},
 		"internal/egress/scrub.go":          {1, "needs a credential's forms to find its echoes in answers"},
 		"internal/app/app.go":               {1, "reads the master key's address, which may be the key itself"},
 		"internal/app/mount.go":             {1, "makes the key that authenticates list cursors"},
