@@ -28,6 +28,7 @@ func postgresDialect() *dialect {
 		shareKey: "SELECT pg_advisory_xact_lock_shared($1)",
 		holdKey:  "SELECT pg_advisory_xact_lock($1)",
 		numbered: true,
+		clock:    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
 		settle:   2 * time.Minute,
 	}
 }
@@ -67,6 +68,10 @@ func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, unavailable(err)
+	}
+	if err := migrateQueuePostgres(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
 	}
 	return &postgresEngine{pool: pool}, nil
 }

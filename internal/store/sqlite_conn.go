@@ -96,7 +96,11 @@ func openWriter(ctx context.Context, path string) (*sqliteWriterConn, error) {
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	if err := migrate(ctx, db, sqliteDialect()); err != nil {
+	err = migrate(ctx, db, sqliteDialect())
+	if err == nil {
+		err = migrateQueueSQLite(ctx, db)
+	}
+	if err != nil {
 		_ = db.Close()
 		return nil, err
 	}
