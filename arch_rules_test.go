@@ -40,7 +40,9 @@ const (
 // importRules restrict whole packages.
 func importRules() []restriction {
 	return []restriction{
-		{ruleSQL, []string{"database/sql", "github.com/jackc/pgx", "modernc.org/sqlite", "github.com/pressly/goose"}, []string{internal + "store"}, "only the store speaks SQL"},
+		{ruleSQL, []string{"database/sql", "github.com/jackc/pgx"}, []string{internal + "store", internal + "jobs"}, "only the store speaks SQL; jobs hands the store's transactions to its engine, whose types these are"},
+		{ruleSQL, []string{"modernc.org/sqlite", "github.com/pressly/goose"}, []string{internal + "store"}, "only the store opens databases"},
+		{ruleSQL, []string{"github.com/riverqueue/river"}, []string{internal + "store", internal + "jobs"}, "one package runs jobs; the store only makes their tables"},
 		{ruleCipher, []string{
 			"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/mlkem", "crypto/hkdf", "crypto/pbkdf2", "golang.org/x/crypto",
 			"github.com/tink-crypto", "filippo.io/age",

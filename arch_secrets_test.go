@@ -112,6 +112,7 @@ func TestAbuse_173_WireShapesHoldNoSecret(t *testing.T) {
 func scopeless() map[string]string {
 	plumbing := map[string]string{
 		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf Places PlaceOf InTx",
+		"lends a database or a transaction to the job queue, which keeps ids":    "QueueDBs Queue",
 		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
 		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets SealedConnections SealedSecrets",
