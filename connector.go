@@ -160,7 +160,7 @@ type BodyTest struct {
 
 // PermissionProbe says where granted scopes are read and which are required.
 type PermissionProbe struct {
-	From      string // header (of the test's answer), body (of the test's answer), request (a call of its own)
+	From      string // header (of the test's answer), body (of the test's answer), request (a call of its own), token (of the token answer, AuthOAuth2 only)
 	Name      string // the header
 	Path      string // JSONPath to a list or to a separated string
 	Separator string

@@ -110,17 +110,22 @@ func (c *checker) pathTemplate(o object, key string, known func(string) string) 
 }
 
 func (c *checker) query(o object, known func(string) string) []claviger.QueryParam {
-	n := o.n.get("query")
-	if n == nil || !c.is(n, o.at("query"), kindObject) {
+	return c.params(o, "query", known)
+}
+
+// params answers a map of parameter names to templates, in the order of the names.
+func (c *checker) params(o object, key string, known func(string) string) []claviger.QueryParam {
+	n := o.n.get(key)
+	if n == nil || !c.is(n, o.at(key), kindObject) {
 		return nil
 	}
 	if len(n.members) > maxList {
-		c.fault(n, o.at("query"), CodeLimit, "", "has more than %d entries", maxList)
+		c.fault(n, o.at(key), CodeLimit, "", "has more than %d entries", maxList)
 		return nil
 	}
 	var out []claviger.QueryParam
 	for _, m := range n.members {
-		path := join(o.at("query"), m.key)
+		path := join(o.at(key), m.key)
 		if m.key == "" || len(m.key) > 100 || strings.ContainsAny(m.key, "&=;#?%+ \t\r\n\"'<>\\") || foreign(m.key, true) != "" {
 			c.fault(&node{line: m.line, column: m.column}, path, CodeValue, "letters, digits and -_.[]", "%s is not a parameter name", quote(m.key))
 		}

@@ -16,19 +16,20 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 	seen := map[string]bool{}
 	for i, item := range o.list("auth", maxAuth) {
 		path := index("auth", i)
-		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "fields", "inject", "test", "permissions")
+		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "fields", "inject", "oauth2", "test", "permissions")
 		if !ok {
 			continue
 		}
 		m := claviger.AuthMethod{
 			Key: a.key("key"), Label: a.text("label", 100), DocsURL: a.link("docsUrl"),
-			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom")),
+			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2")),
 		}
 		if seen[m.Key] {
 			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", quote(m.Key))
 		}
 		seen[m.Key] = true
 		m.Fields = c.fields(a)
+		m.OAuth = c.oauth(a, &m)
 		m.Inject = c.inject(a, &m)
 		if n := a.n.get("test"); n != nil && (n.kind != kindString || n.text != "none") {
 			m.Test = c.probe(n, a.at("test"))
@@ -74,11 +75,21 @@ func (c *checker) fields(a object) []claviger.Field {
 // one field: a constant belongs to headers, and a constant credential nowhere.
 func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection {
 	items := a.list("inject", 16)
+	if m.Type == claviger.AuthOAuth2 && a.n.get("inject") == nil {
+		return []claviger.Injection{bearerInjection(m.OAuth)}
+	}
 	if (m.Type == claviger.AuthNone) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
 		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing; every other type injects`, "the type and the injections do not fit")
 	}
+	field := func(name string) bool {
+		if m.Type == claviger.AuthOAuth2 {
+			return name == AccessToken || name == ClientID
+		}
+		_, ok := m.Field(name)
+		return ok
+	}
 	known := func(name string) string {
-		if _, ok := m.Field(name); ok {
+		if field(name) {
 			return ""
 		}
 		return c.variableName(name)
@@ -115,12 +126,22 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 		}
 		taken[id] = true
 		names := slices.Concat(in.Value.Names(), in.Username.Names(), in.Password.Names())
-		if !slices.ContainsFunc(names, func(name string) bool { _, ok := m.Field(name); return ok }) {
+		if !slices.ContainsFunc(names, field) {
 			c.fault(item, path, CodeLiteralSecret, "name a field, as in ${apiKey}; a constant goes under headers", "the injection names no field")
 		}
 		out = append(out, in)
 	}
 	return out
+}
+
+// bearerInjection is where an access token goes unless a method says otherwise (RFC
+// 6750, section 2.1; RFC 9449, section 7.1).
+func bearerInjection(rules *claviger.OAuth) claviger.Injection {
+	scheme := "Bearer"
+	if rules != nil && rules.DPoP {
+		scheme = "DPoP"
+	}
+	return claviger.Injection{In: "header", Name: "Authorization", Value: claviger.MustTemplate(scheme + " ${" + AccessToken + "}")}
 }
 
 func (c *checker) injectionName(o object, in claviger.Injection) {
@@ -197,20 +218,24 @@ func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.Permis
 		return nil
 	}
 	p := &claviger.PermissionProbe{
-		From: o.choice("from", true, "header", "body", "request"), Name: o.text("name", 100), Path: o.jsonPath("path"),
+		From: o.choice("from", true, "header", "body", "request", "token"), Name: o.text("name", 100), Path: o.jsonPath("path"),
 		Separator: o.text("separator", 8), Required: o.texts("required", maxList),
 	}
 	if r := o.n.get("request"); r != nil {
 		p.Request = c.probe(r, o.at("request"))
 	}
 	switch {
+	case p.From == "token":
+		if m.Type != claviger.AuthOAuth2 || p.Name != "" || p.Path != "" || p.Separator != "" || p.Request != nil {
+			c.fault(n, o.path, CodeValue, "scopes in a token answer are found by oauth2.tokenResponse", `"token" belongs to oauth2 and has only required and forActions`)
+		}
 	case p.From == "header" && (p.Name == "" || p.Separator == "" || p.Path != "" || p.Request != nil):
 		c.fault(n, o.path, CodeMissing, "", `"header" has a name and a separator, and neither path nor request`)
 	case p.From == "body" && (p.Path == "" || p.Name != "" || p.Request != nil):
 		c.fault(n, o.path, CodeMissing, "", `"body" has a path, and neither name nor request`)
 	case p.From == "request" && (p.Path == "") == (p.Name == "") || p.From == "request" && o.n.get("request") == nil:
 		c.fault(n, o.path, CodeMissing, "", `"request" has a request and either path or name`)
-	case p.From != "request" && m.Test == nil:
+	case (p.From == "header" || p.From == "body") && m.Test == nil:
 		c.fault(n, o.path, CodeMissing, "declare a test", "scopes are read from the test's answer, and there is no test")
 	}
 	if p.Name != "" {

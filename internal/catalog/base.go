@@ -37,21 +37,31 @@ func (c *checker) base(o object, conn *claviger.Connector) {
 		c.path(n, "baseUrl", path)
 		c.positions(path, n, "baseUrl")
 	}
-	host, ok := c.authority(n, authority)
+	host, ok := c.authority(n, "baseUrl", authority)
 	if !ok {
 		return
 	}
-	if scheme == "http" && (c.opts.AllowPlain == nil || strings.Contains(host, "${") || !c.opts.AllowPlain(host)) {
-		c.fault(n, "baseUrl", CodeHost, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW", "plain http is not open for this host")
-	}
+	c.plainHTTP(n, "baseUrl", scheme, host)
 	c.covered(n, host, conn)
 	conn.BaseURL = t
 }
 
+// plainHTTP refuses the scheme http unless the operator opened the host.
+func (c *checker) plainHTTP(n *node, at, scheme, host string) {
+	if scheme == "http" && !c.opened(host) {
+		c.fault(n, at, CodeHost, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW", "plain http is not open for this host")
+	}
+}
+
+// opened reports whether the operator opened a host that is written out.
+func (c *checker) opened(host string) bool {
+	return c.opts.AllowPlain != nil && !strings.Contains(host, "${") && c.opts.AllowPlain(host)
+}
+
 // authority takes the host out of host[:port] and checks the port.
-func (c *checker) authority(n *node, authority string) (host string, ok bool) {
+func (c *checker) authority(n *node, at, authority string) (host string, ok bool) {
 	if strings.ContainsAny(authority, `@?#\%`) {
-		c.fault(n, "baseUrl", CodeHost, "only a host and a port before the path", "must not have a user, a query or a fragment")
+		c.fault(n, at, CodeHost, "only a host and a port before the path", "must not have a user, a query or a fragment")
 		return "", false
 	}
 	host, port := authority, ""
@@ -68,11 +78,11 @@ func (c *checker) authority(n *node, authority string) (host string, ok bool) {
 		}
 	}
 	if p, err := strconv.Atoi(port); port != "" && (err != nil || p < 1 || p > 65535 || strconv.Itoa(p) != port) {
-		c.fault(n, "baseUrl", CodeHost, "a decimal number, no variable", "the port is not valid")
+		c.fault(n, at, CodeHost, "a decimal number, no variable", "the port is not valid")
 		return "", false
 	}
 	if host == "" {
-		c.fault(n, "baseUrl", CodeHost, "", "the host is missing")
+		c.fault(n, at, CodeHost, "", "the host is missing")
 		return "", false
 	}
 	return host, true
@@ -84,43 +94,57 @@ func (c *checker) covered(n *node, host string, conn *claviger.Connector) {
 		c.wholeHost(n, c.variables[name], conn)
 		return
 	}
-	labels, literal := strings.Split(host, "."), 0
+	sample, literal, ok := c.labels(n, "baseUrl", host)
+	if !ok {
+		return
+	}
+	if literal && conn.AllowedHosts == nil {
+		conn.AllowedHosts = []string{host}
+	}
+	if !literal && !coversPattern(sample, conn.AllowedHosts) || !hostAllowed(sample, conn.AllowedHosts) {
+		c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover the host of baseUrl")
+	}
+}
+
+// labels checks a host label by label and answers an example of it, in which "x"
+// stands for each variable; literal tells that it has none.
+func (c *checker) labels(n *node, at, host string) (sample string, literal, ok bool) {
+	labels, written := strings.Split(host, "."), 0
 	probe := make([]string, len(labels))
 	for i, label := range labels {
 		probe[i] = label
 		if !strings.Contains(label, "${") {
-			literal++
+			written++
 			continue
 		}
 		name, whole := wholeHole(label)
 		v := c.variables[name]
 		if !whole || v == nil || v.Type == claviger.VariableHostname || v.Type == claviger.VariablePathSegment {
-			c.fault(n, "baseUrl", CodeHost, "use a variable of type hostLabel, uuid or enum, between dots", "a variable in the host must fill one whole label")
-			return
+			c.fault(n, at, CodeHost, "use a variable of type hostLabel, uuid or enum, between dots", "a variable in the host must fill one whole label")
+			return "", false, false
 		}
 		for _, value := range v.Values {
 			if !hostLabel(value) {
-				c.fault(n, "baseUrl", CodeHost, "", "the variable %s stands in the host, but one of its values is no host label", quote(name))
-				return
+				c.fault(n, at, CodeHost, "", "the variable %s stands in the host, but one of its values is no host label", quote(name))
+				return "", false, false
 			}
 		}
 		probe[i] = "x"
 	}
-	if len(labels)-literal > 0 && (literal < 2 || strings.Contains(strings.Join(labels[len(labels)-2:], "."), "${")) {
-		c.fault(n, "baseUrl", CodeHost, "", "the last two labels of the host must be written out")
-		return
+	literal = written == len(labels)
+	fixed := labels[max(0, len(labels)-2):]
+	if publicSuffix(strings.Join(fixed, ".")) { // the vendor's own name is one label more
+		fixed = labels[max(0, len(labels)-3):]
 	}
-	sample := strings.Join(probe, ".")
-	if !plainHost(sample) {
-		c.fault(n, "baseUrl", CodeHost, "a full name in lower case", "the host is not valid")
-		return
+	if !literal && (written < 2 || strings.Contains(strings.Join(fixed, "."), "${")) {
+		c.fault(n, at, CodeHost, "", "the last two labels of the host must be written out, and be a name of the vendor's own")
+		return "", false, false
 	}
-	if literal == len(labels) && conn.AllowedHosts == nil {
-		conn.AllowedHosts = []string{host}
+	if sample = strings.Join(probe, "."); !plainHost(sample) {
+		c.fault(n, at, CodeHost, "a full name in lower case", "the host is not valid")
+		return "", false, false
 	}
-	if literal < len(labels) && !coversPattern(sample, conn.AllowedHosts) || !hostAllowed(sample, conn.AllowedHosts) {
-		c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover the host of baseUrl")
-	}
+	return sample, literal, true
 }
 
 // wholeHost checks a host that is one variable. A hostname is pinned to each

@@ -64,7 +64,7 @@ func isHarmless(path string) bool {
 	for i, part := range parts {
 		word, _, _ := strings.Cut(part, "[")
 		switch word {
-		case "request", "inject", "test", "permissions", "input", "headers":
+		case "request", "inject", "oauth2", "test", "permissions", "input", "headers":
 			return word == "input" && slices.Contains([]string{"description", "title", "examples"}, parts[len(parts)-1])
 		}
 		if slices.Contains(harmless, word) && (i == len(parts)-1 || word == "rateLimit" || word == "categories") {
@@ -101,7 +101,7 @@ func flatten(n *node, path string, out map[string]string) {
 
 // sortedSet puts lists whose order has no meaning in order.
 func sortedSet(n *node, path string) *node {
-	if path != "allowedHosts" && path != "categories" && !strings.HasSuffix(path, ".required") {
+	if path != "allowedHosts" && path != "categories" && !strings.HasSuffix(path, ".required") && !strings.HasSuffix(path, ".oauth2.scopes") && !strings.HasSuffix(path, ".discoveryHosts") {
 		return n
 	}
 	sorted := &node{kind: kindArray, items: slices.Clone(n.items)}

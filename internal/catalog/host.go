@@ -93,3 +93,9 @@ func hostAllowed(host string, patterns []string) bool {
 	}
 	return false
 }
+
+// bareAddress reports whether a host is an address and no name.
+func bareAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"strings"
 
 	"claviger"
@@ -41,17 +42,63 @@ func Lint(name string, data []byte, opts Options) []Fault {
 		ask(item, path, "label", "what people read when they choose")
 		ask(item, path, "test", "a cheap call, or test: none")
 		ask(item, path, "permissions", "where scopes are read, or permissions: none")
+		lintOAuth(c, &conn.Auth[i], item.get("oauth2"), join(path, "oauth2"), ask)
 		for j := range conn.Auth[i].Fields {
 			lintField(c, &conn.Auth[i].Fields[j], item.get("fields").items[j], index(join(path, "fields"), j), ask)
 		}
 	}
-	if len(conn.Actions) < 2 {
-		c.fault(root, "actions", CodePractice, "typed actions are what agents use", "has fewer than two actions")
-	}
+	ask(root, "", "actions", "typed actions are what agents use; actions: [] if there is none yet")
 	for i := range conn.Actions {
 		ask(root.get("actions").items[i], index("actions", i), "description", "one sentence for people and agents")
 	}
 	return c.faults
+}
+
+// maxDefaultScopes is how many scopes a person is asked for at once before it is no
+// longer the least that is needed.
+const maxDefaultScopes = 8
+
+// sweeping are words of scopes that grant everything.
+var sweeping = []string{"*", "all", "full", "admin", "root", "superuser", "full_access", "fullaccess"}
+
+// lintOAuth asks an oauth2 method to say what it could leave to a default: the class
+// of its refresh tokens, how they are ended, PKCE, the form of the answer; and to ask
+// people for no more than it needs.
+func lintOAuth(c *checker, m *claviger.AuthMethod, n *node, path string, ask func(n *node, path, key, hint string)) {
+	if m.OAuth == nil {
+		return
+	}
+	for _, key := range []string{"authorizeUrl", "tokenUrl", "refreshUrl", "deviceUrl", "parUrl", "revokeUrl", "introspectUrl", "userinfoUrl", "issuer"} {
+		if e := n.get(key); e != nil && strings.HasPrefix(e.text, "http:") {
+			c.fault(e, join(path, key), CodePractice, "use https", "secrets travel in the clear")
+		}
+	}
+	if n.get("scopes") == nil {
+		c.fault(n, join(path, "scopes"), CodePractice, "scopes: [] where the vendor has none, or fixes them at registration", "scopes is missing")
+	}
+	if len(m.OAuth.Scopes) > maxDefaultScopes {
+		c.fault(n.get("scopes"), join(path, "scopes"), CodePractice, "keep those that the test and the read-only actions need", "asks for more than %d scopes by default", maxDefaultScopes)
+	}
+	for _, scope := range m.OAuth.Scopes {
+		if slices.Contains(sweeping, strings.ToLower(scope)) {
+			c.fault(n.get("scopes"), join(path, "scopes"), CodePractice, "name what is needed", "the scope %s grants everything", quote(scope))
+		}
+	}
+	if m.OAuth.Grant == claviger.GrantAuthorizationCode {
+		ask(n, path, "pkce", `S256, or "off" if the vendor rejects it`)
+	}
+	ask(n, path, "refresh", "refresh: none, or rotates: true, false or unknown")
+	if r := n.get("refresh"); r != nil && r.kind == kindObject {
+		ask(r, join(path, "refresh"), "rotates", "true, false or unknown")
+	}
+	if n.get("revokeUrl") == nil && n.get("issuer") == nil {
+		ask(n, path, "revoke", "revokeUrl, or revoke: none")
+	}
+	if r := n.get("tokenResponse"); r != nil {
+		ask(r, join(path, "tokenResponse"), "format", "json or form")
+	} else {
+		ask(n, path, "tokenResponse", "{format: json}")
+	}
 }
 
 func lintField(c *checker, f *claviger.Field, n *node, path string, ask func(n *node, path, key, hint string)) {
