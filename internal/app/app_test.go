@@ -193,3 +193,40 @@ func TestUnknownTokenIsSeenByTheInstance(t *testing.T) {
 		t.Errorf("%s %v", text, err)
 	}
 }
+
+func TestListsAreNarrowedByEveryField(t *testing.T) {
+	v, folder := vendor(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "acme.yaml"), []byte(document(v, "/a")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, t.TempDir(), func(c *Config) { c.ConnectorsDir = folder })
+	key, home, ws := a.ownersKey(t), string(a.FirstStart().Organization), string(a.FirstStart().Workspace)
+	status, made := a.ask(t, key, "POST", "/v1/connections", connection("ak_right"))
+	if status != 201 {
+		t.Fatal(made)
+	}
+	a.ask(t, key, "POST", "/v1/connections/"+made["id"].(string)+"/disable", nil)
+	for path, want := range map[string]int{
+		"/v1/connections?workspace=" + ws:                                                   1,
+		"/v1/connections?workspaceId=" + ws:                                                 1,
+		"/v1/connections?workspace=" + home:                                                 0,
+		"/v1/connections?status=disabled&connector=acme&healthStatus=healthy&search=ON":     1,
+		"/v1/connections?tag=a:b":                                                           0,
+		"/v1/audit?verb=connections:disable&organizationId=" + home:                         1,
+		"/v1/audit?verb=connections:disable&organizationId=" + ws:                           0,
+		"/v1/audit?verb=connections:disable&workspaceId=" + ws + "&resourceType=connection": 1,
+		"/v1/audit?verb=connections:disable&maxDurationMs=60000&outcome=succeeded":          1,
+		"/v1/audit?verb=connections:disable&minDurationMs=60000":                            0,
+		"/v1/audit?verb=connections:disable&code=none":                                      0,
+		"/v1/audit?verb=connections:disable&action=acme.get":                                0,
+	} {
+		status, list := a.ask(t, key, "GET", path, nil)
+		if data, _ := list["data"].([]any); status != 200 || len(data) != want {
+			t.Errorf("%s: %d, %d items, want %d", path, status, len(data), want)
+		}
+	}
+	status, swept := a.ask(t, key, "POST", "/v1/connections/disable", map[string]string{"workspace": ws})
+	if status != 200 || swept["disabled"] != 0.0 {
+		t.Errorf("%d %v", status, swept)
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"regexp"
+	"testing"
+
+	"claviger/internal/app"
+)
+
+// What a first start makes is shown even if the start then fails: it is in the database,
+// and is never shown again.
+func TestFirstStartIsShownEvenIfThePortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	key := regexp.MustCompile(`API key:\s+clv_key_\w+`)
+	settings := app.Settings{Addr: taken.Addr().String(), AdminAddr: "127.0.0.1:0", Data: t.TempDir()}
+	for _, first := range []bool{true, false} {
+		var out, errs bytes.Buffer
+		p := &program{stdout: &out, stderr: &errs}
+		if err := p.serve(t.Context(), settings); err == nil {
+			t.Fatal("started on a port that is taken")
+		}
+		if key.Match(out.Bytes()) != first {
+			t.Errorf("first start %v:\n%s%s", first, &out, &errs)
+		}
+	}
+}
