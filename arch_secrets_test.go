@@ -121,6 +121,7 @@ func scopeless() map[string]string {
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
 		"housekeeping by age": "PurgeExpired",
+		"tells the background what to look after, by id alone": "DueGrants",
 	}
 	out := map[string]string{}
 	for reason, names := range plumbing {

@@ -120,8 +120,9 @@ type Connection struct {
 	Revision         int64    // grows with every stored credential; bound into the ciphertext
 	Destination      string   // where the credential may go; bound into the ciphertext
 	Revocations      []Revocation
-	Version          int64 // grows with every change of the row; guards Update
-	ExpiresAt        time.Time
+	Version          int64     // grows with every change of the row; guards Update
+	ExpiresAt        time.Time // of the access token; zero if nothing expires or it is not known
+	RefreshAt        time.Time // when the access token is to be refreshed; zero for never ahead of time
 	LastUsedAt       time.Time
 	LastCheckedAt    time.Time
 	CreatedAt        time.Time

@@ -15,7 +15,7 @@ import (
 
 const connectionColumns = "organization, id, workspace, owner, connector, connector_version, auth_method, name, usage, visibility, status, health," +
 	" fault_code, fault_message, account_id, account_name, granted_scopes, settings, metadata, tags, secret_keys, secret_paths," +
-	" revision, destination, revocations, version, expires_at, last_used_at, last_checked_at, created_at, updated_at"
+	" revision, destination, revocations, version, expires_at, last_used_at, last_checked_at, created_at, updated_at, refresh_at"
 
 // sealedConnection is a row with its ciphertext.
 type sealedConnection struct {
@@ -36,11 +36,11 @@ func scanFacts(r row, more ...any) (claviger.Connection, error) {
 	var c claviger.Connection
 	var fault claviger.Fault
 	var scopes, settings, metadata, tags, keys, paths, revocations string
-	var expires, used, checked, created, updated int64
+	var expires, used, checked, created, updated, refresh int64
 	err := r.Scan(append([]any{
 		&c.Organization, &c.ID, &c.Workspace, &c.Owner, &c.Connector, &c.ConnectorVersion, &c.AuthMethod, &c.Name, &c.Usage, &c.Visibility,
 		&c.Status, &c.Health, &fault.Code, &fault.Message, &c.Account.ID, &c.Account.Name, &scopes, &settings, &metadata, &tags, &keys, &paths,
-		&c.Revision, &c.Destination, &revocations, &c.Version, &expires, &used, &checked, &created, &updated,
+		&c.Revision, &c.Destination, &revocations, &c.Version, &expires, &used, &checked, &created, &updated, &refresh,
 	}, more...)...)
 	if err != nil {
 		return c, err
@@ -49,7 +49,7 @@ func scanFacts(r row, more ...any) (claviger.Connection, error) {
 		c.LastError = &fault
 	}
 	c.ExpiresAt, c.LastUsedAt, c.LastCheckedAt = fromMillis(expires), fromMillis(used), fromMillis(checked)
-	c.CreatedAt, c.UpdatedAt = fromMillis(created), fromMillis(updated)
+	c.CreatedAt, c.UpdatedAt, c.RefreshAt = fromMillis(created), fromMillis(updated), fromMillis(refresh)
 	err = errors.Join(undocument(scopes, &c.GrantedScopes), undocument(settings, &c.Settings), undocument(metadata, &c.Metadata),
 		undocument(tags, &c.Tags), undocument(keys, &c.SecretKeys), undocument(paths, &c.SecretPaths), undocument(revocations, &c.Revocations))
 	return c, err
@@ -107,7 +107,7 @@ func (tx *Tx) CreateConnection(ctx context.Context, s claviger.Scope, c claviger
 		return &Conflict{Field: "status"}
 	}
 	c.Version = 1
-	_, err = tx.exec(ctx, tx.home.insert("INSERT INTO connections ("+connectionColumns+", sealed, name_folded)", 1, 33, ""),
+	_, err = tx.exec(ctx, tx.home.insert("INSERT INTO connections ("+connectionColumns+", sealed, name_folded)", 1, 34, ""),
 		append(connectionArgs(c), nullable(sealed), strings.ToLower(c.Name))...)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func connectionArgs(c claviger.Connection) []any {
 		string(c.Usage), string(c.Visibility), string(c.Status), string(c.Health), fault.Code, fault.Message, c.Account.ID, c.Account.Name,
 		document(c.GrantedScopes), document(c.Settings), document(c.Metadata), document(c.Tags), document(c.SecretKeys), document(c.SecretPaths),
 		c.Revision, c.Destination, revocationsText(c.Revocations), c.Version,
-		millis(c.ExpiresAt), millis(c.LastUsedAt), millis(c.LastCheckedAt), millis(c.CreatedAt), millis(c.UpdatedAt),
+		millis(c.ExpiresAt), millis(c.LastUsedAt), millis(c.LastCheckedAt), millis(c.CreatedAt), millis(c.UpdatedAt), millis(c.RefreshAt),
 	}
 }
 
@@ -204,6 +204,9 @@ func (tx *Tx) UpdateConnection(ctx context.Context, s claviger.Scope, id clavige
 	}
 	if next.Status == claviger.StatusRevoked {
 		sealed = nil
+		if err := tx.dropGrant(ctx, next.Organization, id); err != nil {
+			return claviger.Connection{}, err
+		}
 	}
 	if err := tx.writeConnection(ctx, next, sealed); err != nil {
 		return claviger.Connection{}, err
@@ -249,12 +252,12 @@ func linksDiffer(old, next claviger.Connection) bool {
 const updateConnection = `UPDATE connections SET owner = $4, connector = $5, connector_version = $6, auth_method = $7, name = $8, usage = $9,
 	visibility = $10, status = $11, health = $12, fault_code = $13, fault_message = $14, account_id = $15, account_name = $16,
 	granted_scopes = $17, settings = $18, metadata = $19, tags = $20, secret_keys = $21, secret_paths = $22, revision = $23,
-	destination = $24, revocations = $25, version = $26, expires_at = $27, last_checked_at = $28, updated_at = $29, sealed = $30, name_folded = $31
+	destination = $24, revocations = $25, version = $26, expires_at = $27, last_checked_at = $28, updated_at = $29, sealed = $30, name_folded = $31, refresh_at = $32
 	WHERE organization = $1 AND id = $2 AND workspace = $3 AND version = $26 - 1`
 
 func (tx *Tx) writeConnection(ctx context.Context, c claviger.Connection, sealed claviger.Sealed) error {
 	args := connectionArgs(c)[:27]
-	args = append(args, millis(c.LastCheckedAt), millis(c.UpdatedAt), nullable(sealed), strings.ToLower(c.Name))
+	args = append(args, millis(c.LastCheckedAt), millis(c.UpdatedAt), nullable(sealed), strings.ToLower(c.Name), millis(c.RefreshAt))
 	return mustTouch(ctx, tx.q, ErrStale, updateConnection, args...)
 }
 

@@ -62,6 +62,9 @@ type dialect struct {
 	shareKey, holdKey string
 	// numbered: parameters of a generated statement are $n, else ?.
 	numbered bool
+	// clock, a statement, answers the database's own time in milliseconds. Empty where
+	// the database has none but the process's.
+	clock string
 	// settle is how long a row of a sequence may become visible after one of a
 	// higher number; zero where numbers become visible in order.
 	settle time.Duration

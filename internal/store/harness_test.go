@@ -165,7 +165,7 @@ func (t *tenant) connection(name string) claviger.Connection {
 		Account: claviger.Account{ID: "42", Name: "Ärger & Söhne"}, GrantedScopes: []string{"contacts.read", "a b"},
 		Settings: map[string]string{"subdomain": "x"}, Metadata: map[string]string{"k": `"quoted" <&>`}, Tags: map[string]string{"env": "prod", "team": "a"},
 		SecretKeys: []string{"apiKey"}, SecretPaths: []string{"shared/acme/key"}, Revision: 1, Destination: "https://x.acme.example",
-		Version: 1, ExpiresAt: now.Add(time.Hour), LastUsedAt: now.Add(-time.Hour), LastCheckedAt: now, CreatedAt: now, UpdatedAt: now,
+		Version: 1, ExpiresAt: now.Add(time.Hour), RefreshAt: now.Add(time.Minute), LastUsedAt: now.Add(-time.Hour), LastCheckedAt: now, CreatedAt: now, UpdatedAt: now,
 	}
 }
 

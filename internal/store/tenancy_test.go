@@ -40,6 +40,11 @@ func (f *fixture) victim(name string) *victim {
 			tx.CreateToken(ctx, v.scope, claviger.MintedToken{ID: v.token, Organization: v.org.ID, Workspace: v.workspace.ID}))
 	})
 	v.connection = v.connect(v.tenant.connection("one")).ID
+	f.do(func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.PutOAuthClient(ctx, v.scope, "custom", "oauth", registration)
+		return err
+	})
+	ok(v.lease(v.connection, "victim's node", -time.Second))(f.t)
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
 	})
@@ -47,6 +52,11 @@ func (f *fixture) victim(name string) *victim {
 	v.entry = entries[0]
 	wants(f.t, f.appendTo("", "stream-"+name, entries), nil)
 	return v
+}
+
+func registration(next store.OAuthClient, _ claviger.Sealed) (store.OAuthClient, claviger.Sealed, error) {
+	next.ClientID = "client"
+	return next, claviger.Sealed("s"), nil
 }
 
 // attempt is one scoped method called for the victim's rows under some scope. It
@@ -207,6 +217,35 @@ var scopedMethods = map[string]struct {
 	"Tx.ResealSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.ResealSecret(ctx, s, victimsSecret, 1, claviger.Sealed("x")))
 	}},
+	"DB.OAuthClient": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		_, _, err := f.OAuthClient(ctx, s, "custom", "oauth")
+		return hit(err)
+	}},
+	"Tx.PutOAuthClient": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		c, err := tx.PutOAuthClient(ctx, s, "custom", "oauth", registration)
+		return int(c.Version) - 1, err // version 1 is of one's own registration
+	}},
+	"Tx.DeleteOAuthClient": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteOAuthClient(ctx, s, "custom", "oauth"))
+	}},
+	"DB.Grant": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Grant(ctx, s, v.connection))
+	}},
+	"Tx.PutGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.PutGrant(ctx, s, store.Grant{Connection: v.connection}))
+	}},
+	"Tx.LeaseGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.LeaseGrant(ctx, s, v.connection, "thief", time.Minute))
+	}},
+	"Tx.ExtendGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.ExtendGrant(ctx, s, v.connection, 1, time.Minute))
+	}},
+	"Tx.ReleaseGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.ReleaseGrant(ctx, s, v.connection, 1))
+	}},
+	"Tx.UpdateGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateGrant(ctx, s, v.connection, 1, func(*store.Grant, time.Time) {}))
+	}},
 	"Tx.DeleteSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.DeleteSecret(ctx, s, victimsSecret))
 	}},
@@ -278,7 +317,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)
