@@ -151,19 +151,38 @@ func ours(v string) bool {
 	return h.Type == string(claviger.CallerOperator)+"+jwt" || h.Type == string(claviger.CallerScoped)+"+jwt" || h.Type == string(claviger.CallerWidget)+"+jwt"
 }
 
-const bufferSize = 32 << 10
+const (
+	bufferSize = 32 << 10
+	// eventBuffer is enough for most events. A stream keeps its buffer while it is
+	// silent, and thousands may be.
+	eventBuffer = 4 << 10
+)
 
-// newBuffers makes the pool that streams share, so that a thousand of them one after
-// the other do not allocate a thousand buffers.
-func newBuffers() *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+// buffers are shared by streams, so that a thousand of them one after the other do not
+// allocate a thousand buffers.
+type buffers struct{ bodies, events *sync.Pool }
+
+func newBuffers() buffers {
+	pool := func(size int) *sync.Pool {
+		return &sync.Pool{New: func() any { b := make([]byte, size); return &b }}
+	}
+	return buffers{bodies: pool(bufferSize), events: pool(eventBuffer)}
+}
+
+// fitting answers the pool for an answer's body.
+func (b buffers) fitting(h http.Header) *sync.Pool {
+	if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
+		return b.events
+	}
+	return b.bodies
 }
 
 // relay copies the vendor's body. With Flush each read is sent on at once: an event
 // that waits in a buffer is an event that is late.
-func relay(w http.ResponseWriter, answered *broker.Forwarded, buffers *sync.Pool) error {
-	buffer := buffers.Get().(*[]byte) // the pool holds nothing else
-	defer buffers.Put(buffer)
+func relay(w http.ResponseWriter, answered *broker.Forwarded, b buffers) error {
+	pool := b.fitting(answered.Header)
+	buffer := pool.Get().(*[]byte) // the pool holds nothing else
+	defer pool.Put(buffer)
 	control := http.NewResponseController(w)
 	if answered.Flush {
 		// An event stream may be silent for long; its header must not be.

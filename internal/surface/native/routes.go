@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 
 	"claviger"
 	"claviger/internal/broker"
@@ -24,7 +23,7 @@ type surface struct {
 	cursors *wire.Cursors
 	tokens  Tokens
 	api     *wire.API
-	buffers *sync.Pool
+	buffers buffers
 	relayed wire.Route // the proxy's own
 }
 
