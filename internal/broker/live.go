@@ -31,6 +31,7 @@ type live struct {
 	connector *claviger.Connector
 	method    *claviger.AuthMethod
 	base      *url.URL
+	moved     bool // base lies elsewhere than where the credential was given for
 	dest      egress.Destination
 	injected  []string               // canonical names of the headers that the method sets
 	drop      func(name string) bool // the same names, however a caller spells them
@@ -82,7 +83,7 @@ func (l *live) refusal(publicURL string) *claviger.Error {
 		}
 		return e
 	}
-	if !sameOrigin(l.conn.Destination, l.connector, l.base) {
+	if l.moved {
 		return claviger.Errorf(claviger.KindConflict, "destination_changed",
 			"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
 	}
@@ -132,6 +133,7 @@ func (b *Broker) ready(conn claviger.Connection, sealed claviger.Sealed, connect
 		Origin: claviger.Origin(base),
 		Hosts:  connector.AllowedHosts,
 	}
+	l.moved = !sameOrigin(conn.Destination, connector, base)
 	l.resource.Host = base.Host
 	names := inject.Names(method)
 	l.injected, l.queries = names.Headers, names.Query
