@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // value of a variable can reach past the label it fills.
 func (c *checker) base(o object, conn *claviger.Connector) {
 	for i, host := range o.texts("allowedHosts", 32) {
-		if !hostPattern(host) {
+		if !hostPattern(host) && !c.openedName(host) {
 			c.fault(o.n.get("allowedHosts").items[i], index("allowedHosts", i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", quote(host))
 		}
 		conn.AllowedHosts = append(conn.AllowedHosts, host)
@@ -57,6 +58,10 @@ func (c *checker) plainHTTP(n *node, at, scheme, host string) {
 func (c *checker) opened(host string) bool {
 	return c.opts.AllowPlain != nil && !strings.Contains(host, "${") && c.opts.AllowPlain(host)
 }
+
+// openedName reports whether the operator opened a name that only its own network
+// knows, such as localhost or that of a container.
+func (c *checker) openedName(host string) bool { return dnsName(host) && c.opened(host) }
 
 // authority takes the host out of host[:port] and checks the port.
 func (c *checker) authority(n *node, at, authority string) (host string, ok bool) {
@@ -140,7 +145,7 @@ func (c *checker) labels(n *node, at, host string) (sample string, literal, ok b
 		c.fault(n, at, CodeHost, "", "the last two labels of the host must be written out, and be a name of the vendor's own")
 		return "", false, false
 	}
-	if sample = strings.Join(probe, "."); !plainHost(sample) {
+	if sample = strings.Join(probe, "."); !plainHost(sample) && !(literal && c.openedName(sample)) {
 		c.fault(n, at, CodeHost, "a full name in lower case", "the host is not valid")
 		return "", false, false
 	}
@@ -284,7 +289,8 @@ func Base(conn *claviger.Connector, settings map[string]string) (*url.URL, error
 		return nil, claviger.Invalid("settings", "invalid_format", "The connector's address needs a setting that is missing.").With(err)
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" || !plainHost(u.Hostname()) || !declared(conn, u) {
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "" || !declared(conn, u) ||
+		!plainHost(u.Hostname()) && !slices.Contains(conn.AllowedHosts, u.Hostname()) {
 		return nil, claviger.Invalid("settings", "invalid_format", "The settings do not make a valid address of this connector.")
 	}
 	return u, nil
