@@ -140,7 +140,7 @@ func describeCredentials(l *live, creds claviger.Credentials) error {
 	slices.Sort(l.conn.SecretKeys)
 	slices.Sort(l.conn.SecretPaths)
 	l.conn.SecretPaths = slices.Compact(l.conn.SecretPaths)
-	l.conn.Destination = destination(l.connector, l.base)
+	l.conn.Destination, l.moved = destination(l.connector, l.base), false
 	return nil
 }
 
