@@ -169,7 +169,7 @@ func (j *journey) live() string {
 		j.do(call{Token: key, Method: "POST", Path: "/v1/explain", Body: map[string]any{"connectionId": each, "method": "GET", "path": "/x"}})
 	}
 	j.tokens()
-	j.commands(j.plant("credential by CLI", "ak_"), j.plant("kv secret by CLI", "ak_"))
+	j.commands(j.plant("credential by CLI", "ak_"), j.plant("credential rotated by CLI", "ak_"), j.plant("kv secret by CLI", "ak_"))
 	return id
 }
 
@@ -202,14 +202,27 @@ func (j *journey) tokens() {
 	}
 }
 
-func (j *journey) commands(credential, kv string) {
+// commands goes the whole way again, by the command line.
+func (j *journey) commands(credential, rotated, kv string) {
 	j.t.Helper()
-	j.vendor.Accept(credential)
-	text, _ := json.Marshal(map[string]string{"apiKey": credential})
-	out := j.cli(0, string(text), "connection", "create", "--connector", "acme", "--auth-method", "key", "--name", "cli", "--credentials-stdin", "--json")
+	j.vendor.Accept(credential, rotated)
+	given := func(secret string) string {
+		text, _ := json.Marshal(map[string]string{"apiKey": secret})
+		return string(text)
+	}
+	out := j.cli(0, given(credential), "connection", "create", "--connector", "acme", "--auth-method", "key", "--name", "cli", "--credentials-stdin", "--json")
 	var made struct{ ID string }
 	if err := json.Unmarshal([]byte(out), &made); err != nil || made.ID == "" {
 		j.t.Fatalf("%v %s", err, out)
+	}
+	j.cli(5, given("ak_refused_by_the_vendor"), "connection", "update", made.ID, "--credentials-stdin")
+	if got := acmeKey(j.vendor.Last(j.t)); got != "ak_refused_by_the_vendor" {
+		j.t.Errorf("the vendor was asked about %s", got)
+	}
+	j.cli(0, given(rotated), "connection", "update", made.ID, "--credentials-stdin")
+	j.cli(0, "", "action", "run", "acme.list-contacts", "--connection", made.ID)
+	if got := acmeKey(j.vendor.Last(j.t)); got != rotated {
+		j.t.Errorf("after the rotation %s was used", got)
 	}
 	j.cli(0, kv, "secret", "set", "shared/acme/cli", "--stdin")
 	for _, args := range [][]string{
@@ -232,6 +245,8 @@ func (j *journey) commands(credential, kv string) {
 		j.cli(0, "", args...)
 	}
 }
+
+func acmeKey(r *acme.Received) string { return r.Header.Get("X-Api-Key") }
 
 // fail does everything wrong that has a secret near it.
 func (j *journey) fail(id string) {

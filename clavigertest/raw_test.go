@@ -110,11 +110,10 @@ func TestAbuse_288_BombsAreRefusedCheaply(t *testing.T) {
 		"arrays":     {Method: "POST", Path: "/v1/connections", Body: strings.Repeat(`[`, 100_000)},
 		"keys":       {Method: "POST", Path: "/v1/connections", Body: `{"metadata":{` + many(17_000, func(i int) string { return `"` + letters(i) + letters(i/17576) + `":"1",` }) + `"z":"1"}}`},
 		"string":     {Method: "POST", Path: "/v1/connections", Body: `{"name":"` + strings.Repeat("a", 10<<20) + `"}`},
-		"exponent":   {Method: "POST", Path: "/v1/actions/run", Body: `{"actionIdentifier":"acme.list-contacts","connectionId":"` + c.id + `","input":{"limit":1e308}}`},
-		"exponent 2": {Method: "POST", Path: "/v1/actions/run", Body: `{"actionIdentifier":"acme.list-contacts","connectionId":"` + c.id + `","input":{"limit":1e999999999}}`},
+		"exponent":   {Method: "POST", Path: "/v1/actions/run", Body: `{"actionIdentifier":"acme.list-contacts","connectionId":"` + c.id + `","input":{"limit":1e999999999}}`},
 		"duplicates": {Method: "POST", Path: "/v1/connections", Body: `{"name":"a","name":"b"}`},
 		"parameters": {Method: "GET", Path: "/v1/connections?" + strings.Repeat("a=1&", 10_000)},
-		"cookies":    {Method: "GET", Path: "/v1/connections", Header: http.Header{"Cookie": {many(10_000, constant("a=1; "))}}},
+		"cookies":    {Method: "GET", Path: "/v1/connections", Header: http.Header{"Cookie": {many(20_000, constant("a=1; "))}}},
 	} {
 		request.Token = c.Key
 		began := time.Now()
@@ -131,6 +130,11 @@ func TestAbuse_288_BombsAreRefusedCheaply(t *testing.T) {
 	}
 	if len(c.vendor.Received()) != 0 {
 		t.Error("a bomb reached the vendor")
+	}
+	// The largest number that a double holds is a whole one, and stays short on its way.
+	large := c.Do(call{Token: c.Key, Method: "POST", Path: "/v1/actions/run", Body: `{"actionIdentifier":"acme.list-contacts","connectionId":"` + c.id + `","input":{"limit":1e308}}`})
+	if large.Status == 200 && len(c.vendor.Last(t).Target) > 400 {
+		t.Errorf("1e308 grew to %d bytes", len(c.vendor.Last(t).Target))
 	}
 }
 
