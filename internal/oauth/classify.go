@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -177,11 +176,8 @@ func known(said string) Verdict {
 // after reads Retry-After (RFC 9110, section 10.2.3): seconds or a date.
 func (r Raw) after() time.Duration {
 	value := strings.TrimSpace(r.RetryAfter)
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
-		if math.IsNaN(seconds) || seconds <= 0 {
-			return 0
-		}
-		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
+	if n, ok := number(value); ok {
+		return min(seconds(n), maxRetryAfter)
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(at.Sub(r.Received), 0), maxRetryAfter)

@@ -97,11 +97,19 @@ func find(tree any, declared string, defaults ...string) (any, bool) {
 	return nil, false
 }
 
-// text is find for strings; anything else is none.
+// text answers the first string of the declared path, or of the defaults; anything
+// else is none.
 func text(tree any, declared string, defaults ...string) string {
-	v, _ := find(tree, declared, defaults...)
-	s, _ := v.(string)
-	return s
+	if declared != "" {
+		defaults = []string{declared}
+	}
+	for _, at := range defaults {
+		v, _ := find(tree, at)
+		if s, ok := v.(string); ok {
+			return s
+		}
+	}
+	return ""
 }
 
 // paths answers the declared paths of a token answer by their names in the document.

@@ -1,0 +1,72 @@
+package oauthserver
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// issuer is what callbacks and id tokens name.
+func (s *Server) issuer() string {
+	if s.policy.WrongIssuer {
+		return "https://elsewhere.example"
+	}
+	return s.URL
+}
+
+// SignIDToken signs an id token for the registered client and user-1, valid now.
+// claims replace its own; a nil value takes one away.
+func (s *Server) SignIDToken(claims map[string]any) string {
+	now := s.policy.Now()
+	all := map[string]any{
+		"iss": s.issuer(), "aud": s.Client.ID, "sub": "user-1", "name": "Ada", "email": "ada@example.com",
+		"iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
+	}
+	maps.Copy(all, claims)
+	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
+	payload, err := json.Marshal(all)
+	if err != nil {
+		return ""
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: s.key}, nil)
+	if err != nil {
+		return ""
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return ""
+	}
+	text, _ := signed.CompactSerialize()
+	return text
+}
+
+func (s *Server) keySet(*http.Request) (map[string]any, *failure) {
+	return map[string]any{"keys": []any{
+		map[string]any{"kty": "unheard-of", "kid": "x"},
+		map[string]any{"kty": "oct", "k": "c2VjcmV0", "kid": "shared"},
+		s.key.Public(),
+	}}, nil
+}
+
+func (s *Server) metadata(*http.Request) (map[string]any, *failure) {
+	return map[string]any{
+		"issuer": s.issuer(), "authorization_endpoint": s.URL + "/authorize", "token_endpoint": s.URL + "/token",
+		"device_authorization_endpoint": s.URL + "/device", "revocation_endpoint": s.URL + "/revoke",
+		"introspection_endpoint": s.URL + "/introspect", "userinfo_endpoint": s.URL + "/userinfo", "jwks_uri": s.URL + "/jwks",
+		"code_challenge_methods_supported":               []string{"S256"},
+		"token_endpoint_auth_methods_supported":          []string{string(s.policy.ClientAuth), "unheard_of"},
+		"authorization_response_iss_parameter_supported": true,
+	}, nil
+}
+
+func (s *Server) userinfo(r *http.Request) (map[string]any, *failure) {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if f := s.access[token]; !ok || f == nil || f.revoked {
+		return nil, &failure{401, "invalid_token"}
+	}
+	return map[string]any{"sub": "user-1", "name": "Ada", "email": "ada@example.com"}, nil
+}
