@@ -165,3 +165,23 @@ func TestParseAllowRefuses(t *testing.T) {
 		t.Errorf("an empty list: %v, %v", a, err)
 	}
 }
+
+func TestAbuse_147_OwnSocketsAreRefusedByAnyName(t *testing.T) {
+	allow := mustAllow(t, "127.0.0.0/8, 0.0.0.0/8, [::1]:80, ::1, 10.0.0.0/8")
+	for listens, sockets := range map[string]map[string]bool{
+		"http://127.0.0.1:8787": {"127.0.0.1:8787": false, "[::ffff:127.0.0.1]:8787": false, "0.0.0.0:8787": false, "127.0.0.1:8786": true, "127.0.0.2:8787": true, "10.0.0.1:8787": true},
+		"http://0.0.0.0:8787":   {"127.0.0.1:8787": false, "127.9.9.9:8787": false, "[::1]:8787": false, "127.0.0.1:80": true, "10.0.0.1:80": true},
+		"http://:8787":          {"127.0.0.1:8787": false, "[::1]:8787": false, "127.0.0.1:80": true},
+		"http://[::]:8787":      {"127.0.0.1:8787": false, "[::1]:8787": false, "127.0.0.1:80": true},
+		"https://claviger.test": {"127.0.0.1:8787": true},
+	} {
+		g := newGuard(allow, listens)
+		for socket, want := range sockets {
+			for _, named := range []bool{false, true} {
+				if got := g.permits(netip.MustParseAddrPort(socket), named); got != want {
+					t.Errorf("listening on %s, dialling %s (named %v): %v", listens, socket, named, got)
+				}
+			}
+		}
+	}
+}

@@ -108,7 +108,7 @@ type Client struct {
 // New makes a Client.
 func New(config Config) *Client {
 	c := &Client{
-		guard:    newGuard(config.Allow),
+		guard:    newGuard(config.Allow, config.SelfOrigins...),
 		self:     make(map[string]bool),
 		config:   config,
 		resolver: config.Resolver,
