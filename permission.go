@@ -49,6 +49,8 @@ const (
 	UsageRead           Verb = "usage:read"
 	KeysRead            Verb = "keys:read"
 	KeysRotate          Verb = "keys:rotate"
+	EventEndpointsRead  Verb = "event-endpoints:read"
+	EventEndpointsWrite Verb = "event-endpoints:write"
 	// AuthenticationFail is no permission: the ledger uses it for a token that was refused.
 	AuthenticationFail Verb = "authentication:fail"
 )
@@ -62,6 +64,7 @@ var verbs = []Verb{
 	ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete, ConnectionsTest, ConnectionsProxy,
 	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
+	EventEndpointsRead, EventEndpointsWrite,
 }
 
 // Permissions is a set of verbs.

@@ -17,9 +17,10 @@ import (
 type Job struct {
 	ID      int64
 	Kind    string
-	Args    json.RawMessage // as they were inserted
-	Attempt int             // 1 at first; a snooze does not count
-	Last    bool            // no attempt follows if this one fails
+	Place   claviger.RegionID // where it is kept, as [store.DB.Places] names it
+	Args    json.RawMessage   // as they were inserted
+	Attempt int               // 1 at first; a snooze does not count
+	Last    bool              // no attempt follows if this one fails
 	Created time.Time
 }
 
@@ -105,7 +106,7 @@ func New(c Config) (*Queue, error) {
 	c = withDefaults(c)
 	q := &Queue{engines: map[claviger.RegionID]engine{}, kinds: c.Kinds, log: c.Log}
 	for _, db := range c.Store.QueueDBs() {
-		e, err := open(db, q.settings(c, db.Place == ""), q, c.Now)
+		e, err := open(db, q.settings(c, db.Place), q, c.Now)
 		if err != nil {
 			return nil, fmt.Errorf("jobs: %w", err)
 		}

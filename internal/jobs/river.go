@@ -95,12 +95,12 @@ func (e *riverEngine[T]) stop(ctx context.Context, hard bool) error {
 }
 
 // settings are River's for one database. Periodic jobs belong to control's.
-func (q *Queue) settings(c Config, control bool) *river.Config {
+func (q *Queue) settings(c Config, place claviger.RegionID) *river.Config {
 	workers := river.NewWorkers()
 	var periodic []*river.PeriodicJob
 	for name, k := range c.Kinds {
-		river.AddWorkerArgs(workers, args{kind: name}, river.Worker[args](&worker{name: name, kind: k, queue: q, now: c.Now}))
-		if k.Every > 0 && control {
+		river.AddWorkerArgs(workers, args{kind: name}, river.Worker[args](&worker{name: name, kind: k, place: place, queue: q, now: c.Now}))
+		if k.Every > 0 && place == "" {
 			periodic = append(periodic, river.NewPeriodicJob(river.PeriodicInterval(k.Every), func() (river.JobArgs, *river.InsertOpts) {
 				return args{kind: name, Unique: "periodic", Body: json.RawMessage("null")}, &river.InsertOpts{
 					MaxAttempts: attempts(k), UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unfinished()},
@@ -145,6 +145,7 @@ type worker struct {
 	river.WorkerDefaults[args]
 	name  string
 	kind  Kind
+	place claviger.RegionID
 	queue *Queue
 	now   func() time.Time
 }
@@ -180,7 +181,7 @@ func (w *worker) Work(ctx context.Context, job *river.Job[args]) (err error) {
 		}
 	}()
 	err = w.kind.Run(ctx, Job{
-		ID: job.ID, Kind: w.name, Args: slices.Clone(job.Args.Body), Attempt: job.Attempt,
+		ID: job.ID, Kind: w.name, Place: w.place, Args: slices.Clone(job.Args.Body), Attempt: job.Attempt,
 		Last: job.Attempt >= job.MaxAttempts, Created: job.CreatedAt,
 	})
 	var again snooze
