@@ -26,7 +26,7 @@ func faceless(a *clavigertest.Answer, id string) string {
 	return http.StatusText(a.Status) + string(header) + strings.NewReplacer(request, "REQUEST", id, "ID").Replace(string(a.Body))
 }
 
-func TestAbuse_002_019_ForeignLooksLikeAbsent(t *testing.T) {
+func TestAbuse_002_004_019_ForeignLooksLikeAbsent(t *testing.T) {
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 		w := clavigertest.NewTwins(t, clavigertest.Options{Engine: engine})
 		foreign, err := claviger.NewID(claviger.PrefixConnection, time.Now(), strings.NewReader("ten bytes and ten more"))
