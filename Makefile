@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench microbench fuzz run soak postgres
+.PHONY: help build test lint bench microbench fuzz run soak postgres node
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -25,13 +25,18 @@ help: ## list the targets
 build: ## the stripped binary, bin/claviger; VERSION=1.2.3 names it
 	$(GO) build -trimpath -ldflags '-s -w$(if $(VERSION), -X claviger/internal/app.Version=$(VERSION))' -o $(BIN)/claviger ./cmd/claviger
 
-test: postgres ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
+test: postgres node ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
 	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse
 	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -json $(PACKAGES) | $(BIN)/abuse
 
 # PostgreSQL's programs; Debian keeps initdb out of the PATH.
 postgres:
 	@.ci/postgres
+
+# Node.js and, in the user's cache, the authorization server that tests talk to.
+node:
+	@.ci/node
+	@$(GO) run ./clavigertest/oidcprovider/install
 
 lint: $(GOFUMPT) $(STATICCHECK) ## formatting, vet and staticcheck
 	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run: $(GOFUMPT) -w ."; echo "$$unformatted"; exit 1; fi
@@ -66,5 +71,5 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 run: ## a server with a sample connection, in a temporary folder
 	$(GO) run ./cmd/claviger quickstart
 
-soak: postgres ## the tests again and again, with the race detector, for ROUNDS rounds (10)
+soak: postgres node ## the tests again and again, with the race detector, for ROUNDS rounds (10)
 	CGO_ENABLED=1 $(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -race -count $(ROUNDS) -timeout 12h ./...
