@@ -4,9 +4,10 @@
 // by plain HTTP.
 //
 // [Install] puts it into the user's cache with `npm ci`, once for each state of the
-// lock file; `make test` does so before the tests start. Node.js is the only
-// requirement, and without it a test fails: one that is skipped in silence proves
-// nothing. The process ends with the test, or with the test's process.
+// lock file; `make test` does so before the tests start. Node.js and npm are the only
+// requirement, and without them a test fails: one that is skipped in silence proves
+// nothing. Where Node.js is too old for the provider, as Debian 12's is, a newer one
+// comes from npm too. The process ends with the test, or with the test's process.
 package oidcprovider
 
 import (
@@ -24,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -77,10 +79,13 @@ func Install(ctx context.Context) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, installDeadline)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = fresh
-	if out, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
+	if err := npm(ctx, fresh, "ci"); err != nil {
+		return "", err
+	}
+	if !recent(ctx) {
+		if err := npm(ctx, fresh, "install", "--no-save", nodePackage()+"@"+nodeVersion); err != nil {
+			return "", err
+		}
 	}
 	if err := os.Rename(fresh, dir); err != nil {
 		if _, statErr := os.Stat(dir); statErr != nil {
@@ -88,6 +93,41 @@ func Install(ctx context.Context) (string, error) {
 		}
 	}
 	return dir, nil // ours, or that of another process that was faster
+}
+
+func npm(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "npm", append(args, "--ignore-scripts", "--no-audit", "--no-fund")...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm %s: %w\n%s", args[0], err, out)
+	}
+	return nil
+}
+
+// recent reports whether the Node.js in the PATH has what the provider needs.
+func recent(ctx context.Context) bool {
+	return exec.CommandContext(ctx, "node", "-e", "process.exit(URL.parse ? 0 : 1)").Run() == nil
+}
+
+// nodeVersion is the Node.js that npm has for machines whose own is too old.
+const nodeVersion = "24.21.0"
+
+// nodePackage is npm's name of Node.js for this machine.
+func nodePackage() string {
+	arch := runtime.GOARCH
+	if arch == "amd64" {
+		arch = "x64"
+	}
+	return "node-" + runtime.GOOS + "-" + arch
+}
+
+// nodeIn answers the Node.js to run an installation with.
+func nodeIn(dir string) string {
+	own := filepath.Join(dir, "node_modules", nodePackage(), "bin", "node")
+	if _, err := os.Stat(own); err == nil {
+		return own
+	}
+	return "node"
 }
 
 // Client is a client's metadata as OpenID Connect Dynamic Client Registration names
@@ -112,7 +152,7 @@ func Start(t testing.TB, clients []Client, scopes []string) *Provider {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	node := exec.Command("node", "server.js")
+	node := exec.Command(nodeIn(dir), "server.js")
 	node.Dir = dir
 	node.Stderr = &stderr
 	in, err := node.StdinPipe()
