@@ -25,6 +25,8 @@ func reveals() map[string]reveal {
 		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
 		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},
 		"internal/vault/secrets.go":         {2, "checks a value's form, and seals a stored secret"},
+		"internal/vault/events.go":          {1, "seals the signing secret of an event endpoint"},
+		"internal/events/sign.go":           {1, "signs what is sent to an event endpoint"},
 		"internal/catalog/credentials.go":   {1, "compares a value that a caller gave with its field's pattern"},
 		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
@@ -120,8 +122,9 @@ func scopeless() map[string]string {
 		"counts of calls that the gate has already decided on":                   "AddUsage MarkUsed TouchAPIKeys",
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
-		"housekeeping by age": "PurgeExpired",
-		"tells the background what to look after, by id alone": "DueGrants",
+		"housekeeping by age": "PurgeExpired PurgeEventDeliveries",
+		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
+		"tells the background what to look after, by id alone":              "DueGrants",
 	}
 	out := map[string]string{}
 	for reason, names := range plumbing {

@@ -67,7 +67,7 @@ func rooms() []room {
 		{internal + "keeper", in("egress"), "keys are asked for, not kept"},
 		{internal + "oauth", in("egress"), "a protocol answers values; who keeps them is not its business"},
 		{internal + "gate", in("store", "failpoint"), "decision and record stand in one place, under everything that reveals"},
-		{internal + "events", in("store", "egress"), "mechanism only"},
+		{internal + "events", in("store", "egress", "jobs"), "mechanism only: a delivery is a row, a job and a request"},
 		{internal + "jobs", in("store"), "mechanism only"},
 		{internal + "authn", in("store"), "mechanism only: it says who asks, not what they may"},
 		{internal + "vault", in("seal", "store", "oauth", "gate", "keeper", "failpoint"), "the only place with live plaintext, and the only importer of seal, knows no caller above it"},

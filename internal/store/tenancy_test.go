@@ -21,6 +21,8 @@ type victim struct {
 	token       claviger.TokenID
 	connection  claviger.ConnectionID
 	entry       claviger.Entry
+	endpoint    claviger.EndpointID
+	delivery    claviger.DeliveryID
 }
 
 const victimsSecret = "shared/acme/key"
@@ -48,6 +50,8 @@ func (f *fixture) victim(name string) *victim {
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
 	})
+	v.subscribe()
+	v.beginConnecting()
 	entries := v.entries("stream-"+name, 1, 1)
 	v.entry = entries[0]
 	wants(f.t, f.appendTo("", "stream-"+name, entries), nil)
@@ -245,6 +249,65 @@ var scopedMethods = map[string]struct {
 	}},
 	"Tx.UpdateGrant": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(tx.UpdateGrant(ctx, s, v.connection, 1, func(*store.Grant, time.Time) {}))
+	}},
+	"DB.EventEndpoint": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.EventEndpoint(ctx, s, v.endpoint))
+	}},
+	"DB.EventEndpoints": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, _ *victim) (int, error) {
+		return seen(f.EventEndpoints(ctx, s, store.Page{}))
+	}},
+	"DB.EventDelivery": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.EventDelivery(ctx, s, v.endpoint, v.delivery))
+	}},
+	"DB.EventDeliveries": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.EventDeliveries(ctx, s, v.endpoint, store.Page{}))
+	}},
+	"Tx.CreateEventEndpoint": {true, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateEventEndpoint(ctx, s, claviger.EventEndpoint{ID: "ep_new", Organization: v.org.ID}, claviger.Sealed("s")))
+	}},
+	"Tx.RotateEventEndpoint": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.RotateEventEndpoint(ctx, s, v.endpoint, f.time(), func(claviger.EventEndpoint) (claviger.Sealed, error) {
+			return claviger.Sealed("s"), nil
+		}))
+	}},
+	"Tx.DeleteEventEndpoint": {true, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteEventEndpoint(ctx, s, v.endpoint))
+	}},
+	"Tx.ReplayEventDelivery": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.ReplayEventDelivery(ctx, s, v.endpoint, v.delivery, f.time()))
+	}},
+	"DB.ConnectSession": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.ConnectSession(ctx, s, v.session().ID))
+	}},
+	"DB.AwaitingConnectFlows": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.AwaitingConnectFlows(ctx, s, "", v.connection, 10))
+	}},
+	"DB.ReturnURLs": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, _ *victim) (int, error) {
+		return seen(f.ReturnURLs(ctx, s))
+	}},
+	"Tx.CreateConnectSession": {false, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		x := v.session()
+		x.ID, x.TokenHash = "cs_new", []byte("new")
+		return hit(tx.CreateConnectSession(ctx, s, x))
+	}},
+	"Tx.UpdateConnectSession": {false, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateConnectSession(ctx, s, v.session().ID, func(x claviger.ConnectSession) (claviger.ConnectSession, error) { return x, nil }))
+	}},
+	"Tx.CreateConnectFlow": {false, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		x := v.flow()
+		x.ID = "flow_new"
+		return hit(tx.CreateConnectFlow(ctx, s, x, nil))
+	}},
+	"Tx.UpdateConnectFlow": {false, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.UpdateConnectFlow(ctx, s, v.flow().ID, func(x claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			return x, sealed, nil
+		}))
+	}},
+	"Tx.PutReturnURLs": {true, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		if s.Organization() != v.org.ID {
+			return 0, tx.PutReturnURLs(ctx, s, nil) // one's own list, or none
+		}
+		return hit(tx.PutReturnURLs(ctx, s, nil))
 	}},
 	"Tx.DeleteSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.DeleteSecret(ctx, s, victimsSecret))
