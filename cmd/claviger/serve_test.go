@@ -30,3 +30,12 @@ func TestFirstStartIsShownEvenIfThePortIsTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryCommandIsListedOnce(t *testing.T) {
+	help, _ := newShell(t).want(0, "", "--help")
+	for _, name := range []string{"serve", "quickstart", "connection", "secret", "audit"} {
+		if n := len(regexp.MustCompile(`(?m)^  `+name+` `).FindAllString(help, -1)); n != 1 {
+			t.Errorf("%s is listed %d times", name, n)
+		}
+	}
+}
