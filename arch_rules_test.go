@@ -75,6 +75,7 @@ func objectRules() []restriction {
 		{ruleTLS, []string{"crypto/tls.InsecureSkipVerify", "crypto/tls.KeyLogWriter"}, nil, "certificates are always verified and session keys never written"},
 		{ruleWeak, []string{"crypto/cipher.NewGCMWithNonceSize", "crypto/cipher.NewCBCEncrypter", "crypto/cipher.NewCBCDecrypter", "crypto/cipher.NewCTR", "crypto/cipher.NewOFB"}, nil, "no mode without authentication, no nonce of our own making"},
 		{ruleScope, []string{module + ".Authenticated"}, []string{internal + "authn"}, "only authentication makes a scope, so that no other code can widen its own reach"},
+		{ruleScope, []string{internal + "authn.System"}, []string{internal + "app"}, "claviger's own caller reaches every tenant's connections: app hands it to the vault, and nobody else makes it"},
 	}
 }
 

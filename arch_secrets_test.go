@@ -24,6 +24,8 @@ func reveals() map[string]reveal {
 		"internal/seal/chain.go":            {3, "makes the ledger's chaining and signing keys from the master secret"},
 		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
 		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},
+		"internal/vault/refresh_hold.go":    {4, "journals a vendor's answer, and reads the client that a connection brings"},
+		"internal/vault/refresh_outcome.go": {2, "compares a new refresh token with the old one"},
 		"internal/vault/secrets.go":         {2, "checks a value's form, and seals a stored secret"},
 		"internal/vault/events.go":          {1, "seals the signing secret of an event endpoint"},
 		"internal/events/sign.go":           {1, "signs what is sent to an event endpoint"},

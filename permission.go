@@ -40,6 +40,7 @@ const (
 	ConnectionsProxy    Verb = "connections:proxy"
 	ConnectionsDisable  Verb = "connections:disable"
 	ConnectionsEnable   Verb = "connections:enable"
+	ConnectionsRefresh  Verb = "connections:refresh" // new tokens from the vendor; claviger's own act
 	ActionsRead         Verb = "actions:read"
 	ActionsRun          Verb = "actions:run"
 	SecretsRead         Verb = "secrets:read" // metadata only; no verb reads a value
@@ -64,7 +65,7 @@ var verbs = []Verb{
 	ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete, ConnectionsTest, ConnectionsProxy,
 	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
-	EventEndpointsRead, EventEndpointsWrite,
+	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh,
 }
 
 // Permissions is a set of verbs.

@@ -85,12 +85,14 @@ func (c *conn) quiet() bool {
 // errStale if the connection was a kept one and broke before the answer began. The
 // connection is the body's until it is closed or read to its end.
 func (c *conn) exchange(ctx context.Context, req *http.Request) (*http.Response, error) {
+	if ctx.Err() == nil {
+		announce(ctx)
+	}
 	if err := ctx.Err(); err != nil {
 		_ = c.raw.Close()
 		closeBody(req)
 		return nil, err
 	}
-	announce(ctx)
 	x := &exchange{conn: c, idle: c.owner.client.limits.BodyIdle}
 	kept := c.used
 	c.used = true

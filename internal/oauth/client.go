@@ -50,6 +50,10 @@ type Attempt struct {
 	Err     error  // *claviger.Error of NotSent and Uncertain; nil when Answered
 }
 
+// OnSend answers a context with which a request calls f just before it leaves, to write
+// down that it does. f may end the context to keep it from leaving.
+func OnSend(ctx context.Context, f func()) context.Context { return egress.OnSend(ctx, f) }
+
 // failed answers the attempt that ended with err before or after sending.
 func failed(sent bool, err error) Attempt {
 	e := claviger.AsError(err)

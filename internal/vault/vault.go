@@ -46,6 +46,8 @@ type Vault struct {
 
 	instance *seal.Keyset
 
+	keep *keeping // nil: tokens are used as they are stored
+
 	mu      sync.RWMutex
 	keysets map[claviger.OrganizationID]*seal.Keyset
 }
@@ -98,10 +100,19 @@ func (v *Vault) Seal(ctx context.Context, t *gate.Ticket, conn *claviger.Connect
 // Fresh opens a connection's credentials for the call that the ticket admits, with
 // kv:// references resolved to their present values.
 //
+// The access token of an OAuth connection is refreshed when that is due: in the
+// background while it lives, before the answer when it has ended.
+//
 // Errors: KindInternal with code credential_unreadable if the ciphertext is not the one
 // that belongs there; KindReauthorize with code secret_missing if a reference leads
-// nowhere.
+// nowhere. Of a token that has ended: KindTimeout with code refresh_in_progress if a
+// refresh takes longer than a caller waits, and goes on; KindReauthorize if the vendor
+// no longer accepts it; KindUpstream and KindRateLimited, with RetryAfter, if the vendor
+// does not issue another now.
 func (v *Vault) Fresh(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, sealed claviger.Sealed) (claviger.Credentials, error) {
+	if !conn.RefreshAt.IsZero() && v.keep != nil {
+		return v.freshTokens(ctx, t, conn, sealed)
+	}
 	creds, err := v.Stored(ctx, t, conn, sealed)
 	if err != nil || len(conn.SecretPaths) == 0 {
 		return creds, err

@@ -1,0 +1,13 @@
+package authn
+
+import "claviger"
+
+// System answers the caller that claviger itself is when it keeps an organization's
+// tokens fresh. It may do that and nothing else, and every act of it is in the ledger.
+// Only package app may call it.
+func System(organization claviger.OrganizationID) claviger.Caller {
+	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRefresh)
+	return claviger.Caller{
+		Kind: claviger.CallerSystem, ID: "system", Scope: claviger.Authenticated(organization, ""), Permissions: rights,
+	}
+}

@@ -1,0 +1,413 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	"claviger"
+	"claviger/internal/failpoint"
+	"claviger/internal/gate"
+	"claviger/internal/oauth"
+	"claviger/internal/store"
+)
+
+// holding is a flight that holds the lease: nobody else sends this connection's token.
+type holding struct {
+	*flight
+	region claviger.RegionID
+	grant  store.Grant
+	ticket *gate.Ticket
+	ending gate.Ending
+	leased time.Time // when the lease was taken, by the process's clock
+}
+
+// party is whom a flight speaks to, and with what.
+type party struct {
+	rules    *claviger.OAuth
+	required []string // scopes that the connector needs for everything
+	cfg      oauth.Config
+	client   claviger.OAuthClient
+	stored   claviger.Credentials // as they are sealed
+	used     claviger.Credentials // with kv:// references resolved
+}
+
+// hold does what the row needs now. again asks for another lease: the answer could not
+// be stored under this one.
+func (h *holding) hold(ctx context.Context) (again bool, err error) {
+	h.leased = h.vault.now()
+	stop := h.beat(ctx)
+	defer func() { stop(); h.release(ctx) }()
+	// Inside the lease again: what was read before it may be of before somebody else's
+	// refresh, and its token used up.
+	if h.row, err = h.read(ctx); err != nil {
+		return h.answer != nil, err
+	}
+	if h.answer != nil && h.answerTo != h.row.conn.Revision {
+		h.answer = nil // somebody else was first; the row has tokens
+		return false, nil
+	}
+	if h.answer == nil {
+		if !h.needs(&h.row.conn, &h.grant) {
+			return false, h.leave(ctx)
+		}
+		if err := h.untimely(); err != nil {
+			return false, err
+		}
+	}
+	h.look()
+	if h.ticket, err = h.admit(ctx); err != nil {
+		return h.answer != nil, err
+	}
+	defer func() { h.ticket.Done(h.ending) }()
+	again, err = h.proceed(ctx)
+	h.ending.Err = err
+	return again, err
+}
+
+func (h *holding) admit(ctx context.Context) (*gate.Ticket, error) {
+	k := h.vault.keep
+	return k.Gate.Admit(ctx, k.Caller(h.row.conn.Organization), claviger.ConnectionsRefresh, h.row.conn.Resource(), "")
+}
+
+// leave puts off what the background found although nothing can be done to it now.
+func (h *holding) leave(ctx context.Context) error {
+	if !h.want.tended || h.row.conn.Status == claviger.StatusActive {
+		return nil
+	}
+	return h.write(ctx, func(g *store.Grant, _ time.Time) { g.RetryAt = h.vault.keep.clock(h.vault.now()).Add(time.Hour) })
+}
+
+// minAge is how old a token must be to be renewed because the vendor refused it.
+const minAge = time.Minute
+
+// untimely answers why the vendor is not asked now, or nil.
+func (h *holding) untimely() error {
+	now := h.vault.keep.clock(h.vault.now())
+	if h.grant.State == store.GrantIdle && now.Before(h.grant.RetryAt) {
+		h.vault.keep.hush(h.id, h.grant.RetryAt)
+		return stalled(h.grant.Cause, h.grant.RetryAt.Sub(now))
+	}
+	if h.want.past > 0 && !h.grant.IssuedAt.IsZero() && now.Sub(h.grant.IssuedAt) < minAge {
+		return useless()
+	}
+	return nil
+}
+
+// stalled is the error while a failed refresh waits to be tried again.
+func stalled(cause string, wait time.Duration) *claviger.Error {
+	kind := claviger.KindUpstream
+	if cause == "upstream_rate_limited" {
+		kind = claviger.KindRateLimited
+	}
+	e := claviger.Errorf(kind, cause, "The vendor did not issue a new access token. It is asked again later.")
+	e.RetryAfter = max(wait, time.Second).Round(time.Second)
+	return e
+}
+
+// proceed goes on from where the last holder stopped.
+func (h *holding) proceed(ctx context.Context) (again bool, err error) {
+	if h.party == nil {
+		if h.party, err = h.vault.party(ctx, h.ticket, h.scope, h.row); err != nil {
+			return h.answer != nil, h.postpone(ctx, err)
+		}
+	}
+	h.ending.Host = host(h.party.cfg.Endpoints.Token)
+	if h.answer != nil {
+		return h.journal(ctx)
+	}
+	state := h.grant.State
+	if state != store.GrantIdle && h.grant.SentRevision != h.row.conn.Revision {
+		state = store.GrantIdle // what was sent is no longer the connection's
+		h.grant.Sends = 0
+	}
+	switch state {
+	case store.GrantJournaled:
+		return h.adopt(ctx)
+	case store.GrantSending, store.GrantUncertain: // its holder is gone, and the answer with it
+		return h.doubt(ctx, nil)
+	default:
+		return h.refresh(ctx)
+	}
+}
+
+// adopt uses the answer that a holder who is gone left in the journal.
+func (h *holding) adopt(ctx context.Context) (again bool, err error) {
+	k, err := h.vault.opening(ctx, h.row.conn.Organization, h.grant.Answer)
+	if err != nil {
+		return false, err
+	}
+	plain, err := k.Open(h.answerBinding(), h.grant.Answer)
+	if err != nil {
+		h.vault.keep.Log.Error("a journalled answer is not the one that belongs here", "connection", string(h.id))
+		return false, unreadable(err)
+	}
+	raw, err := oauth.FromJournal(claviger.NewSecret(plain))
+	clear(plain)
+	if err != nil {
+		return false, err
+	}
+	return h.settle(ctx, raw)
+}
+
+func (h *holding) answerBinding() claviger.Binding {
+	b := h.row.conn.Binding()
+	b.Purpose = "grant-answer"
+	return b
+}
+
+// refresh sends the connection's token, once or, where that does no harm, twice.
+func (h *holding) refresh(ctx context.Context) (again bool, err error) {
+	if !mints(h.party.rules) && h.party.used[RefreshToken].Empty() {
+		return false, h.end(ctx, "no_refresh_token", "The vendor issued no refresh token, and the access token has ended.")
+	}
+	failpoint.Hit("refresh.intent.before")
+	err = h.write(ctx, func(g *store.Grant, now time.Time) {
+		if g.SentRevision != h.row.conn.Revision || g.State == store.GrantIdle {
+			g.SentRevision, g.Sends = h.row.conn.Revision, 0
+		}
+		if g.Sends == 0 {
+			g.IntentAt = now
+		}
+		g.State, g.Answer = store.GrantIntent, nil
+	})
+	if err != nil {
+		return false, err
+	}
+	failpoint.Hit("refresh.intent.after")
+	attempt := h.send(ctx)
+	switch attempt.Outcome {
+	case oauth.Answered:
+		h.answer, h.answerTo = &attempt.Raw, h.row.conn.Revision
+		return h.journal(ctx)
+	case oauth.Uncertain:
+		return h.doubt(ctx, attempt.Err)
+	default:
+		return false, h.postpone(ctx, attempt.Err)
+	}
+}
+
+// send marks the token as sent at the last moment before it is, and sends it.
+func (h *holding) send(ctx context.Context) oauth.Attempt {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var unmarked error
+	marked := oauth.OnSend(ctx, func() {
+		unmarked = h.write(ctx, func(g *store.Grant, _ time.Time) {
+			g.State = store.GrantSending
+			g.Sends++
+		})
+		if unmarked != nil {
+			cancel() // not a byte has left yet
+		}
+		failpoint.Hit("refresh.sending.after")
+	})
+	failpoint.Hit("refresh.send.before")
+	attempt := h.ask(marked)
+	failpoint.Hit("refresh.send.after")
+	if unmarked != nil && attempt.Outcome != oauth.Answered {
+		return oauth.Attempt{Outcome: oauth.NotSent, Err: unmarked}
+	}
+	return attempt
+}
+
+func (h *holding) ask(ctx context.Context) oauth.Attempt {
+	p, c := h.party, h.vault.keep.OAuth
+	var proof *oauth.Proof
+	if p.rules.DPoP {
+		proof = &oauth.Proof{Key: p.used[ProofKey]}
+	}
+	switch p.rules.Grant {
+	case claviger.GrantClientCredentials:
+		return c.ClientCredentials(ctx, p.cfg, p.client, h.requested(), proof)
+	case claviger.GrantJWTBearer:
+		a := oauth.Assertion{Issuer: p.client.ID, Subject: h.row.conn.Settings["subject"], Key: p.client.PrivateKey, KeyID: p.client.KeyID}
+		return c.JWTBearer(ctx, p.cfg, p.client, a, h.requested(), proof)
+	default:
+		return c.Refresh(ctx, p.cfg, p.client, p.used[RefreshToken], nil, proof)
+	}
+}
+
+// host answers the host of an address, for the ledger.
+func host(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// requested answers the scopes to mint with, nil for the connector's own.
+func (h *holding) requested() []string {
+	if len(h.grant.RequestedScopes) == 0 {
+		return nil
+	}
+	return h.grant.RequestedScopes
+}
+
+// journal stores the answer, sealed and unread: from here on a crash loses nothing.
+func (h *holding) journal(ctx context.Context) (again bool, err error) {
+	sealed, err := h.sealAnswer(ctx)
+	if err != nil {
+		return true, err
+	}
+	failpoint.Hit("refresh.journal.before")
+	err = h.write(ctx, func(g *store.Grant, _ time.Time) {
+		g.State, g.SentRevision, g.Answer = store.GrantJournaled, h.answerTo, sealed
+	})
+	if err != nil {
+		h.vault.keep.Log.Warn("a vendor's answer is not stored yet", "connection", string(h.id), "error", err)
+		return true, err
+	}
+	failpoint.Hit("refresh.journal.after")
+	return h.settle(ctx, *h.answer)
+}
+
+func (h *holding) sealAnswer(ctx context.Context) (sealed claviger.Sealed, err error) {
+	text, err := h.answer.Journal()
+	if err != nil {
+		return nil, err
+	}
+	k, err := h.vault.keyset(ctx, h.row.conn.Organization)
+	if err != nil {
+		return nil, err
+	}
+	text.Use(func(b []byte) { sealed, err = k.Seal(h.answerBinding(), b) })
+	return sealed, err
+}
+
+// settle reads an answer that is in the journal, and acts on it.
+func (h *holding) settle(ctx context.Context, raw oauth.Raw) (again bool, err error) {
+	h.ending.StatusCode = raw.Status
+	class := oauth.Classify(h.party.cfg, raw)
+	switch {
+	case class.Verdict == oauth.Granted:
+		tokens, err := oauth.Parse(h.party.cfg, h.party.client, raw)
+		if err != nil { // the token may be used up, and what came for it is of no use
+			h.answer = nil
+			return h.doubt(ctx, err)
+		}
+		return h.commit(ctx, tokens)
+	case class.Verdict == oauth.Unintelligible:
+		h.answer = nil
+		return h.doubt(ctx, class.Err())
+	}
+	h.answer = nil
+	if class.Dead() || class.Verdict == oauth.Expired {
+		if h.grant.Sends > 1 {
+			return false, h.end(ctx, codeUncertain, "A refresh broke off, and when it was repeated the vendor had used the refresh token up.")
+		}
+		return false, h.end(ctx, "invalid_grant", "The vendor no longer accepts the refresh token: access was withdrawn, or it has expired.")
+	}
+	if class.Registration() {
+		h.vault.keep.Log.Error("a vendor refuses an OAuth client, which all its connections share", "connector", h.row.conn.Connector,
+			"organization", string(h.row.conn.Organization), "verdict", string(class.Verdict))
+		return false, h.postpone(ctx, claviger.Errorf(claviger.KindUpstream, "oauth_client_rejected",
+			"The vendor refused the connector's OAuth client. Check its client id, its secret or key, and the grants that it is allowed.").With(class.Err()))
+	}
+	return false, h.postpone(ctx, class.Err())
+}
+
+// codeUncertain is the cause of connections whose refresh token may be used up.
+const codeUncertain = "refresh_uncertain"
+
+// doubt decides what to do about a token that may have been used up: send it once more
+// where the vendor bears that, else go on with the old access token as long as it lives.
+func (h *holding) doubt(ctx context.Context, cause error) (again bool, err error) {
+	if h.repeatable() {
+		return h.refresh(ctx)
+	}
+	conn := &h.row.conn
+	alive := conn.ExpiresAt.IsZero() || h.vault.keep.clock(h.vault.now()).Before(conn.ExpiresAt)
+	if !alive || h.want.past == conn.Revision {
+		return false, h.end(ctx, codeUncertain, "A refresh broke off after it was sent. The vendor may have replaced the refresh token, and its answer is lost.")
+	}
+	return false, h.distrust(ctx, cause)
+}
+
+// repeatable reports whether the vendor bears the same token a second time. What the
+// connector says counts; where it says nothing, what the vendor has done so far.
+func (h *holding) repeatable() bool {
+	rules := h.party.rules
+	switch {
+	case h.grant.Sends > 1:
+		return false
+	case mints(rules), rules.Refresh.Idempotent:
+		return true
+	case rules.Refresh.Rotates || h.grant.Rotates:
+		// By the lease's own clock up to the lease, by ours from there.
+		elapsed := h.grant.LeaseUntil.Add(-h.vault.keep.Lease).Sub(h.grant.IntentAt) + h.vault.now().Sub(h.leased)
+		return elapsed < rules.Refresh.Grace
+	}
+	return true
+}
+
+// write changes the grant under the lease and remembers it.
+func (h *holding) write(ctx context.Context, change func(g *store.Grant, now time.Time)) error {
+	return h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error { return h.update(ctx, tx, change) })
+}
+
+func (h *holding) update(ctx context.Context, tx *store.Tx, change func(g *store.Grant, now time.Time)) error {
+	g, err := tx.UpdateGrant(ctx, h.scope, h.id, h.grant.Fence, change)
+	if err == nil {
+		until := h.grant.LeaseUntil // stays that of the beginning, which repeatable counts from
+		h.grant = g
+		h.grant.LeaseUntil = until
+	}
+	return err
+}
+
+// party finds out whom a connection's tokens are refreshed at, and opens what that takes.
+func (v *Vault) party(ctx context.Context, t *gate.Ticket, s claviger.Scope, r *row) (*party, error) {
+	method, err := v.keep.Method(ctx, s, &r.conn)
+	if err != nil {
+		return nil, err
+	}
+	if method.OAuth == nil {
+		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connection's auth method is not one of type oauth2.")
+	}
+	p := &party{rules: method.OAuth}
+	if method.Permissions != nil {
+		p.required = method.Permissions.Required
+	}
+	p.cfg, err = oauth.Resolve(method.OAuth, string(r.conn.Organization)+"/"+r.conn.Connector, func(name string) (string, bool) {
+		value, ok := r.conn.Settings[name]
+		return value, ok
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.cfg.Endpoints.Token == "" && p.cfg.Issuer != "" {
+		m, err := v.keep.OAuth.Discover(ctx, p.cfg)
+		if err != nil {
+			return nil, err
+		}
+		p.cfg = p.cfg.WithMetadata(m)
+	}
+	if p.stored, err = v.Stored(ctx, t, &r.conn, r.sealed); err != nil {
+		return nil, err
+	}
+	if p.used, err = v.Resolve(ctx, t, p.stored); err != nil {
+		return nil, err
+	}
+	if !p.used["clientId"].Empty() { // the connection brings its own client
+		p.client = ownClient(p.used)
+		return p, nil
+	}
+	p.client, err = v.Client(ctx, t, r.conn.Connector, r.conn.AuthMethod)
+	return p, err
+}
+
+// ownClient reads the OAuth client that a connection brings.
+func ownClient(creds claviger.Credentials) (c claviger.OAuthClient) {
+	creds["clientId"].Use(func(b []byte) { c.ID = string(b) })
+	creds["keyId"].Use(func(b []byte) { c.KeyID = string(b) })
+	creds["certificate"].Use(func(b []byte) { c.Certificate = slices.Clone(b) })
+	c.Secret, c.PrivateKey = creds[ClientSecret], creds[ClientPrivateKey]
+	return c
+}
+
+// superseded is answered inside a change whose row got other tokens meanwhile.
+var errSuperseded = errors.New("vault: the connection has other tokens by now")

@@ -1,0 +1,237 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"claviger"
+	"claviger/internal/failpoint"
+	"claviger/internal/oauth"
+	"claviger/internal/store"
+)
+
+// commit stores the new tokens, if the connection still has those that were sent. Only
+// then are they used. A connection that a person switched off meanwhile keeps its
+// tokens and stays off: the vendor may have ended the old ones, and it must be possible
+// to switch it on again.
+func (h *holding) commit(ctx context.Context, tokens claviger.Tokens) (again bool, err error) {
+	var next row
+	failpoint.Hit("refresh.commit.before")
+	err = h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
+		var issued store.Grant
+		var narrowed bool
+		_, err := tx.UpdateConnection(ctx, h.scope, h.id, func(old claviger.Connection, _ claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+			if old.Revision != h.row.conn.Revision || old.Status == claviger.StatusPending || old.Status == claviger.StatusRevoked {
+				return old, nil, errSuperseded
+			}
+			next.conn = old
+			issued, narrowed = h.take(&next, tokens)
+			var err error
+			next.sealed, err = h.vault.Seal(ctx, h.ticket, &next.conn, next.creds)
+			return next.conn, next.sealed, err
+		})
+		if err != nil {
+			return err
+		}
+		if err := h.update(ctx, tx, func(g *store.Grant, _ time.Time) { h.renew(g, issued, tokens) }); err != nil {
+			return err
+		}
+		if narrowed {
+			return h.vault.keep.Announce(ctx, tx, EventUpdated, &next.conn)
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		h.answer = nil
+		h.row, err = h.read(ctx)
+		return false, err
+	case err != nil:
+		return h.answer != nil, err
+	}
+	failpoint.Hit("refresh.commit.after")
+	h.answer, h.row = nil, &next
+	h.vault.keep.Changed(h.id)
+	return false, nil
+}
+
+// take puts new tokens into a copy of the row.
+func (h *holding) take(next *row, tokens claviger.Tokens) (issued store.Grant, narrowed bool) {
+	before := next.conn.GrantedScopes
+	if tokens.Scopes == nil { // RFC 6749, section 6: as they were
+		tokens.Scopes = before
+	}
+	next.creds, issued = h.vault.Issued(&next.conn, h.party.rules, tokens, h.grant.RequestedScopes, h.party.stored)
+	next.conn.Revision++
+	if next.conn.Status == claviger.StatusReauthorize {
+		next.conn.Status = claviger.StatusActive
+	}
+	if f := next.conn.LastError; f != nil && (f.Code == codeUncertain || f.Code == "invalid_grant") {
+		next.conn.LastError, next.conn.Health = nil, claviger.HealthUnknown
+	}
+	lost := slices.DeleteFunc(slices.Clone(before), func(scope string) bool { return slices.Contains(next.conn.GrantedScopes, scope) })
+	if len(lost) > 0 && h.needsScope(lost) {
+		next.conn.Health = claviger.HealthUnhealthy
+		next.conn.LastError = &claviger.Fault{Code: "insufficient_scope", Message: "The vendor now grants less than the connector needs. Connect again and allow what is asked for."}
+	}
+	return issued, len(lost) > 0
+}
+
+// needsScope reports whether the connector needs one of the scopes for everything.
+func (h *holding) needsScope(lost []string) bool {
+	return slices.ContainsFunc(lost, func(scope string) bool { return slices.Contains(h.party.required, scope) })
+}
+
+// renew is the grant after a refresh.
+func (h *holding) renew(g *store.Grant, issued store.Grant, tokens claviger.Tokens) {
+	g.Generation++
+	g.State, g.Answer, g.Sends, g.Cause, g.Failures, g.RetryAt = store.GrantIdle, nil, 0, "", 0, time.Time{}
+	g.IssuedAt, g.ExpiresAt, g.LastRefreshedAt, g.KeepAt = issued.IssuedAt, issued.ExpiresAt, issued.LastRefreshedAt, issued.KeepAt
+	replaced := !tokens.Refresh.Empty() && !same(tokens.Refresh, h.party.used[RefreshToken])
+	if replaced || !issued.RefreshExpiresAt.IsZero() {
+		g.RefreshExpiresAt = issued.RefreshExpiresAt
+	}
+	g.Rotates = g.Rotates || replaced
+}
+
+func same(a, b claviger.Secret) (equal bool) {
+	a.Use(func(x []byte) { b.Use(func(y []byte) { equal = bytes.Equal(x, y) }) })
+	return equal
+}
+
+// discard ends the tokens of a connection that was deleted while they were on their way:
+// deleting wins, and what the vendor issued must not live on.
+func (h *holding) discard(ctx context.Context) error {
+	raw := *h.answer
+	h.answer = nil
+	gone := claviger.StatusRevoked.Refusal()
+	tokens, err := oauth.Parse(h.party.cfg, h.party.client, raw)
+	if err != nil {
+		return gone
+	}
+	k := h.vault.keep
+	if k.Discard != nil {
+		k.Discard(ctx, &h.row.conn, claviger.Credentials{AccessToken: tokens.Access, RefreshToken: tokens.Refresh})
+		return gone
+	}
+	for hint, token := range map[string]claviger.Secret{oauth.HintRefresh: tokens.Refresh, oauth.HintAccess: tokens.Access} {
+		if token.Empty() {
+			continue
+		}
+		verdict := k.OAuth.Revoke(ctx, h.party.cfg, h.party.client, token, hint)
+		k.Log.Info("a token of a deleted connection was revoked", "connection", string(h.id), "token", hint, "verdict", verdict.Verdict)
+	}
+	return gone
+}
+
+// The back-off after failures.
+const (
+	firstBackoff = 5 * time.Second
+	maxBackoff   = 15 * time.Minute
+)
+
+// postpone notes a failure that says nothing about the token, and answers it. Until the
+// next attempt the old access token is used as long as it lives.
+func (h *holding) postpone(ctx context.Context, cause error) error {
+	e := claviger.AsError(cause)
+	now := h.vault.keep.clock(h.vault.now())
+	var until time.Time
+	err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
+		first := false
+		err := h.update(ctx, tx, func(g *store.Grant, _ time.Time) {
+			first = g.Failures == 0
+			wait := min(firstBackoff<<min(g.Failures, 10), maxBackoff)
+			until = now.Add(max(h.vault.jitter(wait), min(e.RetryAfter, maxBackoff)))
+			g.State, g.Answer, g.Sends = store.GrantIdle, nil, 0
+			g.Failures, g.Cause, g.RetryAt = g.Failures+1, e.FineCode(), until
+		})
+		if err != nil || !first {
+			return err
+		}
+		return h.vault.keep.Announce(ctx, tx, EventRefreshFailed, &h.row.conn)
+	})
+	if err != nil {
+		return err
+	}
+	h.vault.keep.hush(h.id, until)
+	out := *e
+	out.RetryAfter = max(until.Sub(now), time.Second).Round(time.Second)
+	return &out
+}
+
+// distrust notes that the refresh token may be used up while the access token lives.
+func (h *holding) distrust(ctx context.Context, cause error) error {
+	fault := &claviger.Fault{Code: codeUncertain, Message: "A refresh broke off after it was sent, and the vendor may have replaced the refresh token. The access token still works; connect again before it ends."}
+	if h.grant.State != store.GrantUncertain {
+		err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
+			conn, err := h.mark(ctx, tx, func(c *claviger.Connection) { c.Health, c.LastError = claviger.HealthUnhealthy, fault })
+			if err != nil {
+				return err
+			}
+			err = h.update(ctx, tx, func(g *store.Grant, _ time.Time) {
+				g.State, g.Answer, g.Cause, g.KeepAt = store.GrantUncertain, nil, codeUncertain, time.Time{}
+			})
+			if err != nil {
+				return err
+			}
+			return h.vault.keep.Announce(ctx, tx, EventRefreshFailed, &conn)
+		})
+		if errors.Is(err, errSuperseded) {
+			h.row, err = h.read(ctx)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		h.vault.keep.Changed(h.id)
+	}
+	h.vault.keep.hush(h.id, h.vault.keep.clock(h.vault.now()).Add(time.Minute))
+	return claviger.Errorf(claviger.KindUpstream, codeUncertain, "%s", fault.Message).With(cause)
+}
+
+// end asks for the connection's owner, unless somebody else got tokens meanwhile. The
+// dead token is never sent again: the state forbids it.
+func (h *holding) end(ctx context.Context, code, why string) error {
+	err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
+		conn, err := h.mark(ctx, tx, func(c *claviger.Connection) {
+			if c.Status == claviger.StatusActive {
+				c.Status = claviger.StatusReauthorize
+			}
+			c.Health, c.LastError = claviger.HealthUnhealthy, &claviger.Fault{Code: code, Message: why}
+		})
+		if err != nil {
+			return err
+		}
+		err = h.update(ctx, tx, func(g *store.Grant, _ time.Time) {
+			g.State, g.Answer, g.Sends, g.Cause, g.KeepAt = store.GrantIdle, nil, 0, code, time.Time{}
+		})
+		if err != nil {
+			return err
+		}
+		return h.vault.keep.Announce(ctx, tx, EventReauthorize, &conn)
+	})
+	if errors.Is(err, errSuperseded) {
+		h.row, err = h.read(ctx)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	h.vault.keep.Changed(h.id)
+	return claviger.Errorf(claviger.KindReauthorize, "reauthorization_required", "%s Its owner must connect again.", why)
+}
+
+// mark changes what is known of the connection, if it still has the tokens of this
+// flight.
+func (h *holding) mark(ctx context.Context, tx *store.Tx, change func(*claviger.Connection)) (claviger.Connection, error) {
+	return tx.UpdateConnection(ctx, h.scope, h.id, func(old claviger.Connection, sealed claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+		if old.Revision != h.row.conn.Revision || old.Status == claviger.StatusRevoked {
+			return old, nil, errSuperseded
+		}
+		change(&old)
+		return old, sealed, nil
+	})
+}
