@@ -38,11 +38,14 @@ const (
 	PostgreSQL Engine = "postgres"
 )
 
-// Engines runs f as a sub-test on each engine.
+// Engines runs f as a sub-test on each engine, both at once.
 func Engines(t *testing.T, f func(t *testing.T, engine Engine)) {
 	t.Helper()
 	for _, engine := range []Engine{SQLite, PostgreSQL} {
-		t.Run(string(engine), func(t *testing.T) { f(t, engine) })
+		t.Run(string(engine), func(t *testing.T) {
+			t.Parallel()
+			f(t, engine)
+		})
 	}
 }
 
