@@ -75,7 +75,7 @@ func TestListsInPages(t *testing.T) {
 			}
 			var page api.List[struct{ ID, Key, ActionIdentifier string }]
 			a := s.Do(clavigertest.Call{Token: s.Key, Method: http.MethodGet, Path: at})
-			if a.Status != 200 || json.Unmarshal(a.Body, &page) != nil || page.Object != "list" || page.HasMore != (page.NextCursor != "") || len(ids) > 100 {
+			if a.Status != 200 || json.Unmarshal(a.Body, &page) != nil || page.Object != "list" || page.HasMore != (page.NextCursor != "") || len(ids) > 1000 {
 				t.Fatalf("%s: %d %s", at, a.Status, a.Body)
 			}
 			for _, item := range page.Data {
