@@ -87,6 +87,11 @@ func (tokenMaker) NewClientSecret() (claviger.Secret, []byte, error) {
 	return authn.NewClientSecret(randomSource)
 }
 
+// NewConnectToken answers the token of a connect page and its hash.
+func (tokenMaker) NewConnectToken() (claviger.Secret, []byte, error) {
+	return authn.NewConnectToken(randomSource)
+}
+
 // CanonicalName answers the two forms of a workspace's name.
 func (tokenMaker) CanonicalName(param, name string) (shown, canonical string, err error) {
 	return authn.CanonicalName(param, name)

@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"claviger"
 	"claviger/internal/catalog"
 	"claviger/internal/egress"
+	"claviger/internal/events"
 	"claviger/internal/gate"
+	"claviger/internal/oauth"
 	"claviger/internal/store"
 	"claviger/internal/vault"
 )
@@ -22,6 +26,8 @@ type TokenMaker interface {
 	NewAPIKey() (token claviger.Secret, hash []byte, hint string, err error)
 	// NewClientSecret answers a client secret and the hash to keep.
 	NewClientSecret() (secret claviger.Secret, hash []byte, err error)
+	// NewConnectToken answers the token of a connect page and the hash to keep.
+	NewConnectToken() (token claviger.Secret, hash []byte, err error)
 	// CanonicalName answers a workspace's name as it is shown, and the form by which it is
 	// unique; param is the field to blame.
 	CanonicalName(param, name string) (shown, canonical string, err error)
@@ -38,6 +44,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Egress  *egress.Client
 	Tokens  TokenMaker
+	// Events tells the organization's endpoints what happened; nil: nobody is told.
+	Events *events.Events
 	// Forget tells authentication of a row that has just changed, so that a token which
 	// depends on it is asked about again at its next use and not a second later, when the
 	// announcement arrives.
@@ -45,7 +53,10 @@ type Config struct {
 	// PlainHTTP reports whether a host may be called without TLS: those that the
 	// instance's egress setting opens.
 	PlainHTTP func(host string) bool
-	// PublicURL is where a person reconnects.
+	// Connecting answers the caller of a browser within a connect session or flow, by
+	// whose id it is known.
+	Connecting func(claviger.OrganizationID, claviger.WorkspaceID, string, claviger.Request) claviger.Caller
+	// PublicURL is where a person connects and reconnects.
 	PublicURL string
 	Now       func() time.Time
 	Random    io.Reader
@@ -62,6 +73,7 @@ type Broker struct {
 	catalog    *catalog.Catalog
 	egress     *egress.Client
 	tokens     TokenMaker
+	events     *events.Events
 	forget     func(kind, id string)
 	plainHTTP  func(string) bool
 	publicURL  string
@@ -72,12 +84,13 @@ type Broker struct {
 	lives      *cache[claviger.ConnectionID, *live]
 	connectors *cache[connectorKey, *claviger.Connector]
 	limits     *cache[claviger.ConnectionID, limit]
+	connecting connecting
 }
 
 // New makes a Broker.
 func New(c Config) *Broker {
 	b := &Broker{
-		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, forget: c.Forget,
+		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, events: c.Events, forget: c.Forget,
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
 		limits: newCache[claviger.ConnectionID, limit](maxLive),
@@ -99,6 +112,9 @@ func New(c Config) *Broker {
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
+	}
+	b.connecting = connecting{
+		oauth: &oauth.Client{Egress: c.Egress, Now: b.now, Random: b.random}, act: c.Connecting, refusals: rate.NewLimiter(5, 50),
 	}
 	return b
 }

@@ -26,6 +26,9 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 	if err != nil {
 		return Connected{}, err
 	}
+	if consents(l.method) && len(in.Credentials) == 0 {
+		return b.beginConnection(ctx, c, l)
+	}
 	if !in.SkipValidation {
 		p, err := b.validate(ctx, c, claviger.ConnectionsCreate, l, in.Credentials)
 		if err != nil {
@@ -42,7 +45,10 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 		if err != nil {
 			return err
 		}
-		return tx.CreateConnection(ctx, c.Scope, l.conn, sealed)
+		if err := tx.CreateConnection(ctx, c.Scope, l.conn, sealed); err != nil {
+			return err
+		}
+		return b.announce(ctx, tx, claviger.EventConnectionCreated, &l.conn)
 	})
 	if err != nil {
 		return Connected{}, conflict(err)
@@ -225,7 +231,10 @@ func (b *Broker) change(ctx context.Context, c claviger.Caller, v claviger.Verb,
 			next.UpdatedAt = b.now()
 			return next, sealed, err
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return b.announce(ctx, tx, claviger.EventConnectionUpdated, &conn)
 	})
 	b.lives.drop(id)
 	return conn, conflict(err)
@@ -316,7 +325,10 @@ func (b *Broker) DeleteConnection(ctx context.Context, c claviger.Caller, id cla
 			old.SecretPaths, old.UpdatedAt = nil, b.now()
 			return old, nil, nil
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return b.announce(ctx, tx, claviger.EventConnectionRevoked, &conn)
 	})
 	b.lives.drop(id)
 	return conn, err

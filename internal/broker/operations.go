@@ -47,6 +47,10 @@ type ConnectionChange struct {
 type Connected struct {
 	Connection claviger.Connection
 	Warnings   []string
+	// AuthorizeURL is where a person consents to a connection that is pending, until
+	// AuthorizeBy; empty for any other.
+	AuthorizeURL string
+	AuthorizeBy  time.Time
 }
 
 // ConnectionFilter narrows [Broker.Connections]; an empty field does not narrow.

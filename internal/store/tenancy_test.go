@@ -380,7 +380,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.ReturnURLs"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)

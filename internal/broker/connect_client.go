@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"maps"
+	"slices"
+
+	"claviger"
+	"claviger/internal/gate"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+// OAuthClient is an organization's registration at a vendor as it may be seen.
+type OAuthClient struct {
+	Connector   string
+	AuthMethod  string
+	ClientID    string // empty: there is no registration yet
+	KeyID       string
+	Certificate string   // PEM, which is public
+	Secrets     []string // which of clientSecret and privateKey are set
+	RedirectURI string   // to be registered at the vendor
+	Version     int64
+}
+
+// OAuthClientChange is the input of [Broker.PutOAuthClient]: the whole registration. A
+// secret that is left out keeps its value as long as the client id stays the same.
+type OAuthClientChange struct {
+	Connector   string
+	AuthMethod  string // empty: the connector's only oauth2 method
+	ClientID    string
+	KeyID       string
+	Certificate string
+	Secrets     claviger.Credentials // clientSecret, privateKey
+}
+
+const (
+	maxClientID    = 512
+	maxCertificate = 64 << 10
+)
+
+// redirectURI is where a vendor sends browsers back to. It is one per organization and
+// connector, so that a hostile connector's codes can never be mistaken for another's.
+func (b *Broker) redirectURI(organization claviger.OrganizationID, connector string) string {
+	return b.publicURL + "/oauth/callback/" + string(organization) + "/" + connector
+}
+
+// oauthMethod finds an oauth2 method of a connector by its key, or the only one.
+func oauthMethod(k *claviger.Connector, key string) (*claviger.AuthMethod, error) {
+	var found []*claviger.AuthMethod
+	for i := range k.Auth {
+		if m := &k.Auth[i]; m.OAuth != nil && (key == "" || m.Key == key) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no such auth method of type oauth2.", k.Key)
+	}
+	return nil, claviger.Invalid("authMethod", "required", "The connector %s has several auth methods of type oauth2. Name one.", k.Key)
+}
+
+func clientResource(c claviger.Caller, connector string) claviger.Resource {
+	r := orgWide(c, "oauth_client", connector)
+	r.Connector = connector
+	return r
+}
+
+// OAuthClient answers what is set of the organization's registration for a connector,
+// and the redirect URI to register.
+func (b *Broker) OAuthClient(ctx context.Context, c claviger.Caller, connector, method string) (OAuthClient, error) {
+	r := clientResource(c, connector)
+	if err := b.gate.Check(ctx, c, claviger.ConnectorsRead, r); err != nil {
+		return OAuthClient{}, err
+	}
+	m, err := b.clientMethod(ctx, c, claviger.ConnectorsRead, r, method)
+	if err != nil {
+		return OAuthClient{}, err
+	}
+	row, _, err := b.db.OAuthClient(ctx, c.Scope, connector, m.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		row, err = store.OAuthClient{Connector: connector, AuthMethod: m.Key}, nil
+	}
+	return b.seenClient(c, row), err
+}
+
+func (b *Broker) clientMethod(ctx context.Context, c claviger.Caller, v claviger.Verb, r claviger.Resource, method string) (*claviger.AuthMethod, error) {
+	k, err := b.connector(ctx, c.Scope, r.Connector, 0)
+	if claviger.IsKind(err, claviger.KindNotFound) {
+		r.Type = "connector"
+		return nil, b.gate.Absent(ctx, c, v, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return oauthMethod(k, method)
+}
+
+func (b *Broker) seenClient(c claviger.Caller, row store.OAuthClient) OAuthClient {
+	return OAuthClient{
+		Connector: row.Connector, AuthMethod: row.AuthMethod, ClientID: row.ClientID, KeyID: row.KeyID,
+		Certificate: string(row.Certificate), Secrets: row.SecretKeys, Version: row.Version,
+		RedirectURI: b.redirectURI(c.Scope.Organization(), row.Connector),
+	}
+}
+
+// PutOAuthClient stores the organization's registration for a connector. Its secrets are
+// sealed and never answered.
+func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuthClientChange) (OAuthClient, error) {
+	r := clientResource(c, in.Connector)
+	if err := b.gate.Check(ctx, c, claviger.ConnectorsWrite, r); err != nil {
+		return OAuthClient{}, err
+	}
+	m, err := b.clientMethod(ctx, c, claviger.ConnectorsWrite, r, in.AuthMethod)
+	if err != nil {
+		return OAuthClient{}, err
+	}
+	if err := checkClient(in); err != nil {
+		return OAuthClient{}, err
+	}
+	old, err := b.clientSecrets(ctx, c, r, m.Key, in.ClientID)
+	if err != nil {
+		return OAuthClient{}, err
+	}
+	secrets := claviger.Credentials{}
+	maps.Copy(secrets, old)
+	maps.Copy(secrets, in.Secrets)
+	if err := needsOf(m.OAuth.ClientAuth, in, secrets); err != nil {
+		return OAuthClient{}, err
+	}
+	if err := b.vault.Prepare(ctx, c.Scope.Organization()); err != nil {
+		return OAuthClient{}, err
+	}
+	var row store.OAuthClient
+	err = b.gate.Change(ctx, c, claviger.ConnectorsWrite, r, func(tx *store.Tx, t *gate.Ticket) (err error) {
+		row, err = tx.PutOAuthClient(ctx, c.Scope, in.Connector, m.Key, func(next store.OAuthClient, _ claviger.Sealed) (store.OAuthClient, claviger.Sealed, error) {
+			next.ClientID, next.KeyID, next.Certificate = in.ClientID, in.KeyID, []byte(in.Certificate)
+			next.SecretKeys = slices.Sorted(maps.Keys(secrets))
+			sealed, err := b.vault.SealClient(ctx, t, next, secrets)
+			return next, sealed, err
+		})
+		return err
+	})
+	return b.seenClient(c, row), conflict(err)
+}
+
+// clientSecrets opens the stored secrets of the same client id, for the new version to
+// keep. Those of another registration are not carried over.
+func (b *Broker) clientSecrets(ctx context.Context, c claviger.Caller, r claviger.Resource, method, clientID string) (claviger.Credentials, error) {
+	row, sealed, err := b.db.OAuthClient(ctx, c.Scope, r.Connector, method)
+	if errors.Is(err, store.ErrNotFound) || err == nil && row.ClientID != clientID {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.gate.Admit(ctx, c, claviger.ConnectorsWrite, r, "")
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := b.vault.StoredClient(ctx, t, row, sealed)
+	t.Done(gate.Ending{Err: err})
+	if claviger.IsKind(err, claviger.KindInternal) {
+		return nil, nil // damaged: the new ones must be whole
+	}
+	return secrets, err
+}
+
+func checkClient(in OAuthClientChange) error {
+	switch {
+	case in.ClientID == "":
+		return claviger.Invalid("clientId", "required", "A client id is needed: the vendor shows it where you registered.")
+	case len(in.ClientID) > maxClientID || !printable(in.ClientID):
+		return claviger.Invalid("clientId", "invalid_format", "A client id has at most %d printable characters.", maxClientID)
+	case len(in.KeyID) > maxClientID || !printable(in.KeyID):
+		return claviger.Invalid("keyId", "invalid_format", "A key id has at most %d printable characters.", maxClientID)
+	case len(in.Certificate) > maxCertificate:
+		return claviger.Invalid("certificate", "invalid_format", "A certificate chain has at most 64 KiB.")
+	}
+	if in.Certificate != "" {
+		block, _ := pem.Decode([]byte(in.Certificate))
+		if block == nil || block.Type != "CERTIFICATE" {
+			return claviger.Invalid("certificate", "invalid_format", "This is no PEM certificate. Send the chain, leaf first, without the private key.")
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return claviger.Invalid("certificate", "invalid_format", "The first certificate cannot be read.").With(err)
+		}
+	}
+	for key, value := range in.Secrets {
+		if key != vault.ClientSecret && key != vault.ClientPrivateKey {
+			return claviger.Invalid(key, "unknown_credential", "A client has clientSecret and privateKey.")
+		}
+		if value.Empty() {
+			return claviger.Invalid(key, "invalid_format", "It is empty. Leave it out to keep what is stored.")
+		}
+	}
+	return nil
+}
+
+// needsOf refuses a registration that the connector's way of client authentication
+// could not be done with.
+func needsOf(auth claviger.ClientAuth, in OAuthClientChange, secrets claviger.Credentials) error {
+	switch auth {
+	case claviger.ClientSecretBasic, claviger.ClientSecretPost:
+		if secrets[vault.ClientSecret].Empty() {
+			return claviger.Invalid("clientSecret", "required", "The vendor wants a client secret.")
+		}
+	case claviger.PrivateKeyJWT:
+		if secrets[vault.ClientPrivateKey].Empty() {
+			return claviger.Invalid("privateKey", "required", "The vendor wants a signed assertion: send the private key as PEM or as a JWK.")
+		}
+	case claviger.TLSClientAuth:
+		if secrets[vault.ClientPrivateKey].Empty() || in.Certificate == "" {
+			return claviger.Invalid("certificate", "required", "The vendor wants a client certificate: send it and its private key.")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,401 @@
+package broker
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"claviger"
+	"claviger/internal/gate"
+	"claviger/internal/oauth"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+const (
+	// maxFinishTries is how many codes may be tried on one flow.
+	maxFinishTries = 5
+	// sweepBatch bounds the flows of one round of [Broker.SweepFlows].
+	sweepBatch = 100
+	// maxAwaiting bounds the flows of one session or connection that are looked through
+	// for a code.
+	maxAwaiting = 20
+)
+
+// Finish is the input of [Broker.FinishConnect]: of a session, or of a connection that
+// the API began.
+type Finish struct {
+	Session    claviger.ConnectSessionID
+	Connection claviger.ConnectionID
+	Code       string
+}
+
+// await keeps credentials, sealed and of no use, until the application says that it was
+// the right person, and answers what the browser carries to it.
+func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, l *live, creds claviger.Credentials) (Arrival, error) {
+	code, err := b.finishCode(f.Delivery)
+	if err != nil {
+		return Arrival{}, err
+	}
+	if err := b.vault.Prepare(ctx, f.Organization); err != nil {
+		return Arrival{}, err
+	}
+	draft := f.Draft
+	draft.SecretKeys = slices.Sorted(maps.Keys(creds))
+	issued := f.Issued
+	err = b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
+		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			now.Status, now.Draft, now.Issued, now.Revision = claviger.ConnectAwaiting, draft, issued, now.Revision+1
+			now.FinishHash, now.ExpiresAt = finishHash(now.ID, code), b.now().Add(flowLife)
+			sealed, err := b.vault.SealFlow(ctx, t, &now, creds)
+			return now, sealed, err
+		})
+		if err != nil || f.Session == "" {
+			*f = next
+			return err
+		}
+		*f = next
+		_, err = tx.UpdateConnectSession(ctx, c.Scope, f.Session, func(s claviger.ConnectSession) (claviger.ConnectSession, error) {
+			if s.Status.Final() {
+				return s, sessionEnded()
+			}
+			s.Status, s.Fault = claviger.ConnectAwaiting, nil
+			return s, nil
+		})
+		return err
+	})
+	if err != nil {
+		return Arrival{}, err
+	}
+	a := Arrival{Flow: *f, Connector: l.connector.Name, Code: code, Origin: origin(f.ReturnURL)}
+	if f.ReturnURL != "" {
+		a.ReturnTo = returnTo(f.ReturnURL, url.Values{"sessionId": {string(f.Session)}, "finishCode": {code}})
+	}
+	return a, nil
+}
+
+func sessionEnded() *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "session_ended", "This page was used already, or its time is over. Go back to the application and start again.")
+}
+
+// FinishConnect completes what a person connected: the initiator proves with the code
+// that the person who came back to it is the one who connected. Only the caller that
+// began may finish; five wrong codes wipe what waits.
+//
+// Errors: KindConflict nothing_to_finish while nobody has come back, or too late;
+// KindInvalid wrong_code; KindConflict superseded if the connection was connected anew
+// by a later attempt.
+func (b *Broker) FinishConnect(ctx context.Context, c claviger.Caller, in Finish) (claviger.Connection, error) {
+	waiting, err := b.waiting(ctx, c, in)
+	if err != nil {
+		return claviger.Connection{}, err
+	}
+	code := in.Code
+	for i := range waiting {
+		f := &waiting[i]
+		given := code
+		if f.Delivery == claviger.DeliverCode {
+			given = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))
+		}
+		if subtle.ConstantTimeCompare(f.FinishHash, finishHash(f.ID, given)) == 1 {
+			return b.complete(ctx, c, f)
+		}
+	}
+	for i := range waiting {
+		if err := b.wrongCode(ctx, c, &waiting[i]); err != nil {
+			return claviger.Connection{}, err
+		}
+	}
+	return claviger.Connection{}, b.gate.Refuse(ctx, c, waiting[0].Verb(), waiting[0].Resource(),
+		claviger.Invalid("finishCode", "wrong_code", "This is not the code. After %d wrong ones the person has to connect again.", maxFinishTries))
+}
+
+// waiting answers the flows that a code may belong to, if the caller began them.
+func (b *Broker) waiting(ctx context.Context, c claviger.Caller, in Finish) ([]claviger.ConnectFlow, error) {
+	verb, r := claviger.ConnectionsCreate, claviger.Resource{}
+	initiator := ""
+	if in.Session != "" {
+		s, err := b.session(ctx, c, verb, in.Session)
+		if err != nil {
+			return nil, err
+		}
+		if s.Status == claviger.ConnectCompleted {
+			return nil, claviger.Errorf(claviger.KindConflict, "already_finished", "This session was finished already.")
+		}
+		r, initiator = s.Resource(), s.Initiator
+	} else {
+		conn, err := b.find(ctx, c, verb, in.Connection)
+		if err != nil {
+			return nil, err
+		}
+		r = conn.Resource()
+	}
+	all, err := b.db.AwaitingConnectFlows(ctx, c.Scope, in.Session, in.Connection, maxAwaiting)
+	if err != nil {
+		return nil, err
+	}
+	var out []claviger.ConnectFlow
+	for _, f := range all {
+		initiator = f.Initiator
+		if b.now().Before(f.ExpiresAt) {
+			out = append(out, f)
+		}
+	}
+	if initiator != "" && initiator != c.OwnerID() {
+		return nil, b.gate.Refuse(ctx, c, verb, r, claviger.Errorf(claviger.KindDenied, "not_initiator", "Only the caller that asked for the connection may finish it."))
+	}
+	if len(out) == 0 {
+		return nil, claviger.Errorf(claviger.KindConflict, "nothing_to_finish", "Nobody has come back from connecting yet, or the ten minutes for finishing are over.")
+	}
+	return out, nil
+}
+
+// wrongCode counts a try, and wipes what waits after the last one.
+func (b *Broker) wrongCode(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) error {
+	region, err := b.db.PlaceOf(ctx, f.Organization, f.Workspace)
+	if err != nil {
+		return err
+	}
+	err = b.db.InTx(ctx, region, func(tx *store.Tx) error {
+		*f, err = tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			now.FinishTries++
+			return now, sealed, nil
+		})
+		return err
+	})
+	if err != nil || f.FinishTries < maxFinishTries {
+		return err
+	}
+	return b.abandon(ctx, c, f, claviger.ConnectFailed, claviger.Errorf(claviger.KindConflict, "too_many_codes", "The finish code was wrong too often, so what was connected has been given up."))
+}
+
+// complete makes a connection of what waits.
+func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) (claviger.Connection, error) {
+	creds, err := b.openWaiting(ctx, c, f)
+	if err != nil {
+		return claviger.Connection{}, err
+	}
+	if err := firstError(b.keepRefresh(ctx, c, f, creds), b.vault.Prepare(ctx, f.Organization)); err != nil {
+		return claviger.Connection{}, err
+	}
+	var conn claviger.Connection
+	r := f.Draft.Resource()
+	r.Owner, r.Visibility = "", "" // the initiator finishes for the person who will own it
+	err = b.gate.Change(ctx, c, f.Verb(), r, func(tx *store.Tx, t *gate.Ticket) (err error) {
+		newer, err := tx.NewerFlowCompleted(ctx, *f)
+		if err != nil {
+			return err
+		}
+		if newer {
+			return claviger.Errorf(claviger.KindConflict, "superseded", "The connection was connected anew by a later attempt, which stays.")
+		}
+		if conn, err = b.put(ctx, tx, t, c, f, creds); err != nil {
+			return err
+		}
+		return b.close(ctx, tx, c, f)
+	})
+	b.lives.drop(f.Draft.ID)
+	if claviger.IsKind(err, claviger.KindConflict) {
+		return conn, errors.Join(err, b.abandon(ctx, c, f, claviger.ConnectFailed, claviger.AsError(err)))
+	}
+	return conn, conflict(err)
+}
+
+// openWaiting opens the credentials that wait. It is a use, so it is admitted and
+// recorded before the change that stores them.
+func (b *Broker) openWaiting(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) (claviger.Credentials, error) {
+	now, sealed, err := b.db.ConnectFlowByID(ctx, f.ID)
+	if err != nil {
+		return nil, err
+	}
+	if now.Status != claviger.ConnectAwaiting || sealed == nil {
+		return nil, claviger.Errorf(claviger.KindConflict, "already_finished", "This was finished or given up already.")
+	}
+	*f = now
+	t, err := b.gate.Admit(ctx, c, f.Verb(), f.Resource(), "")
+	if err != nil {
+		return nil, err
+	}
+	creds, err := b.vault.OpenFlow(ctx, t, f, sealed)
+	t.Done(gate.Ending{Err: err})
+	return creds, err
+}
+
+// put stores the connection with its credentials and, for tokens, their grant.
+func (b *Broker) put(ctx context.Context, tx *store.Tx, t *gate.Ticket, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) (conn claviger.Connection, err error) {
+	draft := f.Draft
+	draft.Status, draft.UpdatedAt = claviger.StatusActive, b.now()
+	if f.Existing {
+		conn, err = tx.UpdateConnection(ctx, c.Scope, draft.ID, func(old claviger.Connection, _ claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+			if old.Status == claviger.StatusRevoked {
+				return old, nil, old.Status.Refusal()
+			}
+			next := renewed(old, draft)
+			sealed, err := b.vault.Seal(ctx, t, &next, creds)
+			return next, sealed, err
+		})
+	} else {
+		draft.Revision = 1
+		sealed, sealErr := b.vault.Seal(ctx, t, &draft, creds)
+		if sealErr != nil {
+			return draft, sealErr
+		}
+		conn, err = draft, tx.CreateConnection(ctx, c.Scope, draft, sealed)
+	}
+	if err != nil || creds[vault.AccessToken].Empty() {
+		return conn, err
+	}
+	return conn, tx.PutGrant(ctx, c.Scope, grantOf(f))
+}
+
+// renewed answers a connection with what a flow found out. Names, tags and what else
+// people changed meanwhile stay theirs, and a switched-off connection stays off.
+func renewed(old, draft claviger.Connection) claviger.Connection {
+	next := old
+	next.ConnectorVersion, next.AuthMethod, next.Settings = draft.ConnectorVersion, draft.AuthMethod, draft.Settings
+	next.Account, next.GrantedScopes, next.Health, next.LastError = draft.Account, draft.GrantedScopes, draft.Health, draft.LastError
+	next.SecretKeys, next.SecretPaths, next.Destination = draft.SecretKeys, nil, draft.Destination
+	next.ExpiresAt, next.RefreshAt, next.LastCheckedAt, next.Revision = draft.ExpiresAt, draft.RefreshAt, draft.LastCheckedAt, old.Revision+1
+	if old.Status != claviger.StatusDisabled {
+		next.Status = claviger.StatusActive
+	}
+	return next
+}
+
+// close ends a flow and its session well.
+func (b *Broker) close(ctx context.Context, tx *store.Tx, c claviger.Caller, f *claviger.ConnectFlow) error {
+	_, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+		if now.Status != claviger.ConnectAwaiting {
+			return now, nil, claviger.Errorf(claviger.KindConflict, "already_finished", "This was finished or given up already.")
+		}
+		now.Status = claviger.ConnectCompleted
+		return now, nil, nil
+	})
+	if err != nil || f.Session == "" {
+		return err
+	}
+	_, err = tx.UpdateConnectSession(ctx, c.Scope, f.Session, func(s claviger.ConnectSession) (claviger.ConnectSession, error) {
+		if s.Status.Final() {
+			return s, sessionEnded()
+		}
+		s.Status, s.Connection, s.Fault = claviger.ConnectCompleted, f.Draft.ID, nil
+		return s, nil
+	})
+	return err
+}
+
+// abandon revokes what waits at the vendor, as well as that can be done, and wipes it.
+func (b *Broker) abandon(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error) error {
+	ctx = context.WithoutCancel(ctx)
+	if f.Status == claviger.ConnectAwaiting {
+		creds, err := b.openWaiting(ctx, c, f)
+		if err != nil && !claviger.IsKind(err, claviger.KindConflict) {
+			b.log.WarnContext(ctx, "what waits could not be opened to be revoked", "flow", string(f.ID), "error", err)
+		}
+		b.revokeTokens(ctx, c, f, creds)
+	}
+	_, err := b.endFlow(ctx, c, f, status, why, "")
+	if errors.Is(err, store.ErrConflict) {
+		return nil // it was finished meanwhile
+	}
+	return err
+}
+
+// revokeTokens ends tokens at the vendor that no connection will use, once and without
+// a promise: they are forgotten in any case. The verdict is in the ledger.
+func (b *Broker) revokeTokens(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) {
+	if creds[vault.AccessToken].Empty() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	if err := b.tryRevoke(ctx, c, f, creds); err != nil {
+		b.log.WarnContext(ctx, "tokens of an abandoned flow were not revoked", "flow", string(f.ID), "error", err)
+	}
+}
+
+func (b *Broker) tryRevoke(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) (err error) {
+	l, err := b.flowLive(ctx, c, f)
+	if err != nil {
+		return err
+	}
+	cfg, err := b.oauthConfig(ctx, l)
+	if err != nil || cfg.Endpoints.Revoke == "" {
+		return err
+	}
+	r := f.Resource()
+	r.Host = hostOf(cfg.Endpoints.Revoke)
+	t, err := b.gate.Admit(ctx, c, f.Verb(), r, "")
+	if err != nil {
+		return err
+	}
+	defer func() { t.Done(gate.Ending{Err: err, Host: r.Host}) }()
+	client, err := b.vault.Client(ctx, t, l.connector.Key, l.method.Key)
+	if err != nil {
+		return err
+	}
+	for _, token := range []struct{ key, hint string }{{vault.RefreshToken, oauth.HintRefresh}, {vault.AccessToken, oauth.HintAccess}} {
+		if creds[token.key].Empty() {
+			continue
+		}
+		if v := b.connecting.oauth.Revoke(ctx, cfg, client, creds[token.key], token.hint); v.Verdict == oauth.NotRevoked {
+			err = claviger.Errorf(claviger.KindUpstream, "revocation_failed", "The vendor did not confirm that the token is over: %s.", v.Reason)
+		}
+	}
+	return err
+}
+
+// SweepFlows ends the flows whose time is over: what waits for nobody is revoked at the
+// vendor and wiped. It is the background's, and answers how many it ended.
+func (b *Broker) SweepFlows(ctx context.Context) (int, error) {
+	stale, err := b.db.StaleConnectFlows(ctx, b.now(), sweepBatch)
+	if err != nil {
+		return 0, err
+	}
+	why := claviger.Errorf(claviger.KindConflict, "flow_expired", "Nobody finished connecting within ten minutes, so it was given up.")
+	for i := range stale {
+		f := &stale[i]
+		c := b.connecting.act(f.Organization, f.Workspace, string(f.ID), claviger.Request{})
+		if err := b.abandon(ctx, c, f, claviger.ConnectExpired, why); err != nil {
+			return i, err
+		}
+	}
+	return len(stale), nil
+}
+
+// grantOf answers what is kept of new tokens beside their values.
+func grantOf(f *claviger.ConnectFlow) store.Grant {
+	return store.Grant{
+		Connection: f.Draft.ID, IssuedAt: f.Issued.IssuedAt, ExpiresAt: f.Issued.ExpiresAt, RefreshExpiresAt: f.Issued.RefreshExpiresAt,
+		LastRefreshedAt: f.Issued.IssuedAt, KeepAt: f.Issued.KeepAt, RequestedScopes: f.Scopes,
+	}
+}
+
+// keepRefresh gives new tokens that came without a refresh token the connection's old
+// one: vendors that issue it at the first consent only mean it to stay. It is the same
+// account's, or nobody's.
+func (b *Broker) keepRefresh(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) error {
+	if !f.Reconnect || creds[vault.AccessToken].Empty() || !creds[vault.RefreshToken].Empty() {
+		return nil
+	}
+	old, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
+	if err != nil || sealed == nil || old.Account.ID == "" || old.Account.ID != f.Draft.Account.ID || !slices.Contains(old.SecretKeys, vault.RefreshToken) {
+		return err
+	}
+	t, err := b.gate.Admit(ctx, c, f.Verb(), f.Resource(), "")
+	if err != nil {
+		return err
+	}
+	stored, err := b.vault.Stored(ctx, t, &old, sealed)
+	t.Done(gate.Ending{Err: err})
+	if err != nil || stored[vault.RefreshToken].Empty() {
+		return nil //nolint:nilerr // a damaged old credential is no reason to refuse a new one
+	}
+	creds[vault.RefreshToken] = stored[vault.RefreshToken]
+	f.Draft.SecretKeys = slices.Sorted(maps.Keys(creds))
+	return nil
+}

@@ -1,0 +1,306 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"claviger"
+	"claviger/internal/gate"
+	"claviger/internal/oauth"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+const (
+	// maxStarts bounds how often one flow may send a browser to the vendor.
+	maxStarts = 20
+	// browserValue is the length of the cookie's value: 256 bits.
+	browserValue = 43
+	// verifierKey names the code verifier among a flow's sealed values.
+	verifierKey = "verifier"
+)
+
+// Departure is where a browser goes, and the cookie that it must bring back.
+type Departure struct {
+	Location string
+	Cookie   string
+}
+
+// consents reports whether a method's tokens come from a person's consent.
+func consents(m *claviger.AuthMethod) bool {
+	return m.OAuth != nil && m.OAuth.Grant == claviger.GrantAuthorizationCode
+}
+
+// beginConnection stores a connection that waits for a person's consent, and the flow
+// that gets it.
+func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live) (Connected, error) {
+	if err := b.canConsent(ctx, c.Scope, l); err != nil {
+		return Connected{}, err
+	}
+	l.conn.Status, l.conn.Revision = claviger.StatusPending, 0
+	f := claviger.ConnectFlow{
+		Initiator: c.OwnerID(), Draft: l.conn, Existing: true, Scopes: l.method.OAuth.Scopes, Delivery: claviger.DeliverCode,
+	}
+	f, err := b.createFlow(ctx, c, f, func(tx *store.Tx) error { return tx.CreateConnection(ctx, c.Scope, l.conn, nil) })
+	if err != nil {
+		return Connected{}, err
+	}
+	return Connected{Connection: l.conn, AuthorizeURL: b.startURL(f.ID), AuthorizeBy: f.ExpiresAt}, nil
+}
+
+// startURL is claviger's own address, where a browser gets its cookie and is sent on.
+func (b *Broker) startURL(id claviger.FlowID) string {
+	return b.publicURL + "/oauth/start/" + string(id)
+}
+
+// canConsent refuses before anything is stored what could not be consented to.
+func (b *Broker) canConsent(ctx context.Context, s claviger.Scope, l *live) error {
+	if err := b.checkPublicURL(); err != nil {
+		return err
+	}
+	if l.method.OAuth.DPoP {
+		return claviger.Errorf(claviger.KindConflict, "dpop_unsupported", "Tokens of %s are bound to a key (DPoP), which connections cannot use yet.", l.connector.Name)
+	}
+	if _, err := b.resolveOAuth(l); err != nil {
+		return err
+	}
+	_, _, err := b.db.OAuthClient(ctx, s, l.connector.Key, l.method.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return vault.NoClient(l.connector.Key)
+	}
+	return err
+}
+
+// resolveOAuth answers the oauth2 section as it holds for a connection's settings.
+func (b *Broker) resolveOAuth(l *live) (oauth.Config, error) {
+	return oauth.Resolve(l.method.OAuth, l.dest.Key, func(name string) (string, bool) {
+		v, ok := l.conn.Settings[name]
+		return v, ok
+	})
+}
+
+// oauthConfig is [Broker.resolveOAuth], completed by discovery where the document gives
+// an issuer in place of addresses.
+func (b *Broker) oauthConfig(ctx context.Context, l *live) (oauth.Config, error) {
+	cfg, err := b.resolveOAuth(l)
+	if err != nil || cfg.Issuer == "" {
+		return cfg, err
+	}
+	e := cfg.Endpoints
+	if e.Token != "" && (e.Authorize != "" || !consents(l.method)) && (e.Keys != "" || !cfg.Rules.OIDC.IDToken) {
+		return cfg, nil
+	}
+	m, err := b.connecting.oauth.Discover(ctx, cfg)
+	if err != nil {
+		return cfg, err
+	}
+	return cfg.WithMetadata(m), nil
+}
+
+// createFlow stores a flow that begins now, with what else belongs to the same change.
+func (b *Broker) createFlow(ctx context.Context, c claviger.Caller, f claviger.ConnectFlow, also func(*store.Tx) error) (claviger.ConnectFlow, error) {
+	id, err := b.newID(claviger.PrefixFlow)
+	if err != nil {
+		return f, err
+	}
+	now := b.now()
+	f.ID, f.Organization, f.Workspace = claviger.FlowID(id), f.Draft.Organization, f.Draft.Workspace
+	f.Status, f.CreatedAt, f.ExpiresAt = claviger.ConnectOpen, now, now.Add(flowLife)
+	err = b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, _ *gate.Ticket) error {
+		if err := also(tx); err != nil {
+			return err
+		}
+		return tx.CreateConnectFlow(ctx, c.Scope, f, nil)
+	})
+	return f, conflict(err)
+}
+
+// StartFlow sends a browser to the vendor: it binds the flow to the browser by a
+// cookie and to this departure by a new state, so that what an earlier departure
+// brings back is refused. cookie is what the browser has already, or "".
+//
+// Errors: KindNotFound for no such flow, KindConflict with code flow_ended once it has
+// been to the vendor and back or its time is over.
+func (b *Broker) StartFlow(ctx context.Context, id claviger.FlowID, cookie string, from claviger.Request) (Departure, error) {
+	f, _, err := b.flow(ctx, id)
+	if err != nil {
+		return Departure{}, err
+	}
+	c := b.connecting.act(f.Organization, f.Workspace, string(f.ID), from)
+	if err := b.startable(&f); err != nil {
+		return Departure{}, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), err)
+	}
+	l, err := b.flowLive(ctx, c, &f)
+	if err != nil {
+		return Departure{}, err
+	}
+	if !validBrowser(cookie) {
+		if cookie, err = b.connecting.oauth.NewState(); err != nil {
+			return Departure{}, err
+		}
+	}
+	cfg, err := b.oauthConfig(ctx, l)
+	if err != nil {
+		return Departure{}, err
+	}
+	ask, err := b.authorization(cfg, &f)
+	if err != nil {
+		return Departure{}, err
+	}
+	location, err := b.authorizeURL(ctx, c, l, cfg, &f, ask)
+	if err != nil {
+		return Departure{}, err
+	}
+	return Departure{Location: location, Cookie: cookie}, b.depart(ctx, c, &f, ask, cookie)
+}
+
+func (b *Broker) flow(ctx context.Context, id claviger.FlowID) (claviger.ConnectFlow, claviger.Sealed, error) {
+	absent := claviger.Errorf(claviger.KindNotFound, "unknown_flow", "There is nothing at this address. Ask the application that sent you for a new link.")
+	if !claviger.ValidID(claviger.PrefixFlow, string(id)) {
+		return claviger.ConnectFlow{}, nil, absent
+	}
+	f, sealed, err := b.db.ConnectFlowByID(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = absent
+	}
+	return f, sealed, err
+}
+
+func (b *Broker) startable(f *claviger.ConnectFlow) error {
+	if f.Status != claviger.ConnectOpen && f.Status != claviger.ConnectStarted || !b.now().Before(f.ExpiresAt) || f.Starts >= maxStarts {
+		return claviger.Errorf(claviger.KindConflict, "flow_ended", "This link was used already, or its time is over. Go back to the application and start again.")
+	}
+	return b.checkPublicURL()
+}
+
+// flowLive joins a flow's draft with its connector.
+func (b *Broker) flowLive(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) (*live, error) {
+	k, err := b.connector(ctx, c.Scope, f.Draft.Connector, f.Draft.ConnectorVersion)
+	if err != nil {
+		return nil, err
+	}
+	l, err := b.ready(f.Draft, nil, k)
+	if err == nil && l.method.OAuth == nil {
+		err = claviger.Errorf(claviger.KindConflict, "flow_ended", "This connection is not made at the vendor. Go back to the application and start again.")
+	}
+	return l, err
+}
+
+func (b *Broker) authorization(cfg oauth.Config, f *claviger.ConnectFlow) (a oauth.Authorization, err error) {
+	a.RedirectURI, a.Scopes = b.redirectURI(f.Organization, f.Draft.Connector), f.Scopes
+	if a.State, err = b.connecting.oauth.NewState(); err != nil {
+		return a, err
+	}
+	if a.Verifier, err = b.connecting.oauth.NewVerifier(); err != nil {
+		return a, err
+	}
+	if cfg.Rules.OIDC.Nonce {
+		a.Nonce, err = b.connecting.oauth.NewState()
+	}
+	return a, err
+}
+
+// authorizeURL answers the vendor's page. The client's registration is opened for it
+// under a ticket, since a pushed request proves the client.
+func (b *Broker) authorizeURL(ctx context.Context, c claviger.Caller, l *live, cfg oauth.Config, f *claviger.ConnectFlow, ask oauth.Authorization) (location string, err error) {
+	r := f.Resource()
+	r.Host = hostOf(cfg.Endpoints.Authorize)
+	t, err := b.gate.Admit(ctx, c, f.Verb(), r, "")
+	if err != nil {
+		return "", err
+	}
+	defer func() { t.Done(gate.Ending{Err: err, Host: r.Host}) }()
+	client, err := b.vault.Client(ctx, t, l.connector.Key, l.method.Key)
+	if err != nil {
+		return "", err
+	}
+	if cfg.Rules.PAR {
+		location, _, err = b.connecting.oauth.Push(ctx, cfg, client, ask)
+		return location, err
+	}
+	return oauth.AuthorizeURL(cfg, client, ask)
+}
+
+// depart binds the flow to this departure.
+func (b *Broker) depart(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, ask oauth.Authorization, cookie string) error {
+	if err := b.vault.Prepare(ctx, f.Organization); err != nil {
+		return err
+	}
+	return b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
+		_, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			if err := b.startable(&now); err != nil {
+				return now, nil, err
+			}
+			now.Status, now.Starts, now.Revision = claviger.ConnectStarted, now.Starts+1, now.Revision+1
+			now.StateHash, now.BrowserHash = digest(ask.State), digest(cookie)
+			now.RedirectURI, now.Nonce = ask.RedirectURI, ask.Nonce
+			sealed, err := b.vault.SealFlow(ctx, t, &now, claviger.Credentials{verifierKey: ask.Verifier})
+			return now, sealed, err
+		})
+		return err
+	})
+}
+
+func digest(s string) []byte {
+	h := sha256.Sum256([]byte(s))
+	return h[:]
+}
+
+// sameBrowser reports whether a cookie is the one that the flow is bound to.
+func sameBrowser(f *claviger.ConnectFlow, cookie string) bool {
+	return validBrowser(cookie) && len(f.BrowserHash) > 0 && subtle.ConstantTimeCompare(f.BrowserHash, digest(cookie)) == 1
+}
+
+func validBrowser(cookie string) bool {
+	if len(cookie) != browserValue {
+		return false
+	}
+	_, err := base64.RawURLEncoding.DecodeString(cookie)
+	return err == nil
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// finishCode makes the code that proves to the application which browser finished: 256
+// bits where a program carries it, 8 characters (40 bits, five tries, ten minutes)
+// where a person does.
+func (b *Broker) finishCode(d claviger.Delivery) (string, error) {
+	if d != claviger.DeliverCode {
+		return b.connecting.oauth.NewState()
+	}
+	const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ" // Crockford's: no I, L, O, U
+	var raw [8]byte
+	if _, err := b.random.Read(raw[:]); err != nil {
+		return "", fmt.Errorf("broker: no random bytes: %w", err)
+	}
+	for i := range raw {
+		raw[i] = alphabet[raw[i]&31]
+	}
+	return string(raw[:]), nil
+}
+
+func finishHash(id claviger.FlowID, code string) []byte { return digest(string(id) + "." + code) }
+
+// sessionOf answers the session of a flow, nil if it has none.
+func (b *Broker) sessionOf(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) (*claviger.ConnectSession, error) {
+	if f.Session == "" {
+		return nil, nil
+	}
+	s, err := b.db.ConnectSession(ctx, c.Scope, f.Session)
+	return &s, err
+}
+
+// exchangeTimeout bounds the redeeming of a code, its test call included.
+const exchangeTimeout = 60 * time.Second
