@@ -5,6 +5,8 @@ package connectors
 
 import "embed"
 
+//go:generate go run claviger/clavigertest/connectordocs ../docs/connectors
+
 // Files are the documents, at the top of the file system.
 //
 //go:embed *.yaml

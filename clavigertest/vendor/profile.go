@@ -43,6 +43,15 @@ type call struct {
 	form    url.Values
 }
 
+// Keys answers the connectors that are simulated here.
+func Keys() []string {
+	var out []string
+	for _, p := range profiles() {
+		out = append(out, p.key)
+	}
+	return out
+}
+
 // Credentials answers the values that a vendor accepts, by field, for one of its
 // auth methods; nil if there is no such method.
 func Credentials(vendor, method string) map[string]string {

@@ -1,4 +1,4 @@
-// Package vendor simulates the ten built-in vendors for tests: one TLS server that
+// Package vendor simulates ten of the built-in vendors for tests: one TLS server that
 // answers for all their host names, with a certificate of its own authority.
 //
 // It is written from the vendors' documentation and not from the connector

@@ -30,15 +30,15 @@ type FileFaults struct {
 // it answers is never changed.
 type Catalog struct {
 	opts    Options
-	builtin map[string]*claviger.Connector
+	builtin map[string]*entry
 
 	loading sync.Mutex // held while files are read, so that lookups need not wait
 	dir     string
 	files   map[string]loaded // of dir, by file name
 
 	mu    sync.RWMutex
-	all   map[string]*claviger.Connector
-	order []*claviger.Connector // sorted by key
+	all   map[string]*entry
+	order []*entry // sorted by key
 }
 
 // loaded is the last good reading of a file, and what it was read from.
@@ -49,30 +49,39 @@ type loaded struct {
 	faults   []Fault
 }
 
-// Load reads the built-in documents: every .yaml, .yml and .json file at the top of
-// fsys. A fault in any of them is an error, because they ship with the program.
+// Load makes a catalog of the built-in documents: every .yaml, .yml and .json file at
+// the top of fsys. It reads no more than the head of each file; a document is parsed
+// when it is first asked for, because a server uses few of them. Two documents of one
+// key are an error here; every other fault is [Catalog.Check]'s to find, in a test,
+// because the documents ship with the program.
 func Load(fsys fs.FS, opts Options) (*Catalog, error) {
-	c := &Catalog{opts: opts, builtin: map[string]*claviger.Connector{}, files: map[string]loaded{}}
+	c := &Catalog{opts: opts, builtin: map[string]*entry{}, files: map[string]loaded{}}
 	names, err := documents(fsys)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		data, _, err := readFile(fsys, name)
+		e, err := newEntry(fsys, name, opts)
 		if err != nil {
 			return nil, err
 		}
-		conn, faults := Parse(name, data, opts)
-		if len(faults) > 0 {
-			return nil, fmt.Errorf("catalog: %s:%s", name, faults[0])
+		if c.builtin[e.head.Key] != nil {
+			return nil, fmt.Errorf("catalog: %s: the key %s is taken", name, e.head.Key)
 		}
-		if c.builtin[conn.Key] != nil {
-			return nil, fmt.Errorf("catalog: %s: the key %s is taken", name, conn.Key)
-		}
-		c.builtin[conn.Key] = conn
+		c.builtin[e.head.Key] = e
 	}
 	c.publish()
 	return c, nil
+}
+
+// Check parses every built-in document and answers the first fault.
+func (c *Catalog) Check() error {
+	for _, key := range slices.Sorted(maps.Keys(c.builtin)) {
+		if _, err := c.builtin[key].connector(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // documents answers the names of the files that hold documents, sorted.
@@ -193,7 +202,7 @@ func (c *Catalog) publish() []FileFaults {
 					Message: fmt.Sprintf("%s can be taken for %s, which is in the catalogue already", quote(f.conn.Key), quote(taken)),
 				})
 			} else {
-				all[f.conn.Key] = f.conn
+				all[f.conn.Key] = &entry{head: *f.conn, conn: f.conn}
 				skeletons[skeleton(f.conn.Key)] = f.conn.Key
 			}
 		}
@@ -201,7 +210,7 @@ func (c *Catalog) publish() []FileFaults {
 			out = append(out, FileFaults{File: name, Faults: faults})
 		}
 	}
-	order := slices.SortedFunc(maps.Values(all), func(a, b *claviger.Connector) int { return strings.Compare(a.Key, b.Key) })
+	order := slices.SortedFunc(maps.Values(all), func(a, b *entry) int { return strings.Compare(a.head.Key, b.head.Key) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all, c.order = all, order
@@ -211,9 +220,13 @@ func (c *Catalog) publish() []FileFaults {
 // Get answers the connector of the given key.
 func (c *Catalog) Get(key string) (*claviger.Connector, bool) {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	conn, ok := c.all[key]
-	return conn, ok
+	e, ok := c.all[key]
+	c.mu.RUnlock()
+	if !ok {
+		return nil, false
+	}
+	conn, err := e.connector()
+	return conn, err == nil
 }
 
 // Filter narrows a list; an empty field narrows nothing.
@@ -231,13 +244,18 @@ func (f Filter) Matches(conn *claviger.Connector) bool {
 		(f.Kind == "" || conn.Kind == f.Kind)
 }
 
-// List answers the connectors that pass the filter, by key.
+// List answers the connectors that pass the filter, by key. The first list without a
+// filter parses what was not parsed yet, some tenths of a second of work in all.
 func (c *Catalog) List(f Filter) []*claviger.Connector {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
+	order := c.order
+	c.mu.RUnlock()
 	var out []*claviger.Connector
-	for _, conn := range c.order {
-		if f.Matches(conn) {
+	for _, e := range order {
+		if !f.Matches(&e.head) {
+			continue
+		}
+		if conn, err := e.connector(); err == nil {
 			out = append(out, conn)
 		}
 	}
@@ -251,9 +269,9 @@ func (c *Catalog) CheckKey(key string) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	want := skeleton(key)
-	for _, conn := range c.order {
-		if skeleton(conn.Key) == want {
-			e := claviger.Errorf(claviger.KindConflict, "reserved_key", "The key is that of %s, or can be taken for it. Choose another key.", conn.Key)
+	for _, taken := range c.order {
+		if skeleton(taken.head.Key) == want {
+			e := claviger.Errorf(claviger.KindConflict, "reserved_key", "The key is that of %s, or can be taken for it. Choose another key.", taken.head.Key)
 			e.Param = "key"
 			return e
 		}

@@ -8,3 +8,14 @@ func ToJSON(name string, data []byte) ([]byte, bool) {
 	}
 	return root.appendJSON(nil), true
 }
+
+// Parsed answers how many built-in documents have been parsed.
+func Parsed(c *Catalog) int {
+	parsed := 0
+	for _, e := range c.builtin {
+		if e.conn != nil {
+			parsed++
+		}
+	}
+	return parsed
+}

@@ -322,7 +322,7 @@ func TestAbuse_274_Links(t *testing.T) {
 
 func TestAbuse_275_BuiltInsPassTheLint(t *testing.T) {
 	entries, err := connectors.Files.ReadDir(".")
-	if err != nil || len(entries) != 10 {
+	if err != nil || len(entries) < 200 {
 		t.Fatalf("%d files, %v", len(entries), err)
 	}
 	for _, e := range entries {

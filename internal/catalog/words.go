@@ -40,9 +40,9 @@ func fold(s string) string { return lookalikes.Replace(strings.ToLower(s)) }
 
 // skeleton maps a key to what a hurried reader sees: two keys of the same skeleton
 // can be taken for one another.
-func skeleton(key string) string {
-	return strings.NewReplacer("-", "", "0", "o", "1", "l", "i", "l", "5", "s", "3", "e", "rn", "m", "vv", "w").Replace(fold(key))
-}
+func skeleton(key string) string { return similar.Replace(fold(key)) }
+
+var similar = strings.NewReplacer("-", "", "0", "o", "1", "l", "i", "l", "5", "s", "3", "e", "rn", "m", "vv", "w")
 
 // edits is the Levenshtein distance of two short words.
 func edits(a, b string) int {
