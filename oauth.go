@@ -16,6 +16,7 @@ const (
 	GrantDevice            GrantType = "device"            // a person consents on another device (RFC 8628)
 	GrantJWTBearer         GrantType = "jwtBearer"         // a signed assertion (RFC 7523, section 2.1); minted again at expiry
 	GrantTokenExchange     GrantType = "tokenExchange"     // a token for a token (RFC 8693)
+	GrantInstallation      GrantType = "installation"      // an app's signed word for one of its installations (GitHub Apps); minted again at expiry
 )
 
 // ClientAuth is how a client proves itself to an authorization server (RFC 7591,

@@ -74,6 +74,7 @@ func TestRefresh_VendorsOwnWords(t *testing.T) {
 		o.TokenHeaders = []claviger.Header{{Name: "acme-version", Value: claviger.MustTemplate("2")}}
 		o.Endpoints.Refresh = o.Endpoints.Token
 	})
+	k.cfg.Endpoints.Token = "https://nowhere.example/token"
 	k.parsed(t, k.refreshWith(t, k.server.Grant("a")))
 	got := k.server.Received("/token")[0]
 	if got.Header.Get("Acme-Version") != "2" || got.Header.Get("Content-Type") != "application/json" || !strings.Contains(got.Body, `"audience":"api.acme.example"`) {

@@ -131,3 +131,18 @@ func (c *Client) TradeToken(ctx context.Context, cfg Config, client claviger.OAu
 	cfg.scopes(what.params, in.Scopes)
 	return c.send(ctx, cfg, client, what)
 }
+
+// InstallationToken asks for the token of an app's installation, as GitHub Apps do: a
+// POST without a body to the token endpoint, which names the installation, with the
+// app's assertion in its header. Where the answer keeps its token is the connector's to
+// say; a token type is not expected. Lifetime should be short: GitHub takes ten minutes
+// at most, counted from its own clock.
+func (c *Client) InstallationToken(ctx context.Context, cfg Config, app Assertion) Attempt {
+	signed, err := c.SignAssertion(app)
+	if err != nil {
+		return failed(false, err)
+	}
+	return c.send(ctx, cfg, claviger.OAuthClient{}, call{
+		endpoint: cfg.Endpoints.Token, format: "none", bearer: claviger.NewSecretString(signed), timeout: cfg.Rules.Refresh.Timeout,
+	})
+}

@@ -31,6 +31,7 @@ func TestAbuse_076_WasItSent(t *testing.T) {
 		{"reset after it took effect", oauthserver.Fault{Reset: true}, oauth.Uncertain, ""},
 		{"cut in the body", oauthserver.Fault{Cut: 20}, oauth.Uncertain, ""},
 		{"compressed without end", oauthserver.Fault{Bomb: true}, oauth.Answered, oauth.Unintelligible},
+		{"inflates over the cap", oauthserver.Fault{Body: `{"access_token":"a"}` + strings.Repeat(" ", 2<<20), Gzip: true}, oauth.Answered, oauth.Unintelligible},
 		{"wrong checksum", oauthserver.Fault{BadCRC: true}, oauth.Answered, oauth.Unintelligible},
 		{"over the cap", oauthserver.Fault{Body: strings.Repeat("x", 1<<20+1)}, oauth.Uncertain, ""},
 		{"truncated JSON", oauthserver.Fault{Body: `{"access_token":"a`}, oauth.Answered, oauth.Unintelligible},
@@ -103,6 +104,19 @@ func TestAbuse_076_WasItSent_Late(t *testing.T) {
 	if a := short.refreshWith(t, short.server.Grant("a")); a.Outcome != oauth.Uncertain || code(t, a.Err) != "upstream_timeout" {
 		t.Errorf("late: %s, %v", a.Outcome, a.Err)
 	}
+}
+
+// A vendor may take longer than the instance lets other calls wait.
+func TestSlowVendor(t *testing.T) {
+	k := newKit(t, oauthserver.Policy{Rotates: true}, nil)
+	k.Egress = k.server.Egress(t, func(c *egress.Config) { c.Limits.Header = 20 * time.Millisecond })
+	reached, hold := make(chan struct{}, 1), make(chan struct{})
+	k.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
+	go func() {
+		<-reached
+		time.AfterFunc(100*time.Millisecond, func() { close(hold) })
+	}()
+	k.parsed(t, k.refreshWith(t, k.server.Grant("a")))
 }
 
 // TestAbuse_075_OneStyleOnce: whatever comes back, client and token are sent once and

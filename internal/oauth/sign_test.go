@@ -207,6 +207,25 @@ func TestJWTBearerAndTokenExchange(t *testing.T) {
 	}
 }
 
+func TestInstallationToken(t *testing.T) {
+	key := signingKeys(t)[0]
+	k := newKit(t, oauthserver.Policy{}, func(o *claviger.OAuth) {
+		o.Grant, o.TokenResponse.AccessToken = claviger.GrantInstallation, "$.token"
+		o.TokenHeaders = []claviger.Header{{Name: "X-GitHub-Api-Version", Value: claviger.MustTemplate("2022-11-28")}}
+	})
+	k.server.Next(oauthserver.Fault{Skip: true, Status: 201, Body: `{"token":"ghs_x","expires_at":"2126-01-01T00:00:00Z","permissions":{"contents":"read"}}`})
+	app := oauth.Assertion{Issuer: "12345", Key: claviger.NewSecretString(key.text), Lifetime: 9 * time.Minute}
+	tokens := k.parsed(t, k.InstallationToken(t.Context(), k.cfg, app))
+	got := k.server.Received("/token")[0]
+	text, ok := strings.CutPrefix(got.Header.Get("Authorization"), "Bearer ")
+	if _, claims := claimsOf(t, text, key.public, key.alg); !ok || claims["iss"] != "12345" || got.Body != "" || got.Header.Get("X-Github-Api-Version") != "2022-11-28" {
+		t.Errorf("claims %v, body %q", claims, got.Body)
+	}
+	if show(tokens.Access) != "ghs_x" || tokens.ExpiresAt.IsZero() {
+		t.Errorf("expires %v", tokens.ExpiresAt)
+	}
+}
+
 func TestProve(t *testing.T) {
 	c := newClient(nil)
 	key, err := c.NewProofKey()
