@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxName       = 120
+	maxName       = 255
 	maxLabels     = 50
 	maxLabelKey   = 64
 	maxLabelValue = 512
