@@ -84,6 +84,7 @@ func (b *Broker) runAdmitted(ctx context.Context, c claviger.Caller, l *live, ac
 // request is made and the credential opened anew for each attempt.
 func (b *Broker) exchange(ctx context.Context, t *gate.Ticket, l *live, action *claviger.Action, input map[string]any) (sent, []byte, error) {
 	repeatable := idempotent(action.Method) || action.Idempotent || action.ReadOnly
+	fresh := false      // whether the access token was renewed for this call
 	for n := 1; ; n++ { // the first attempt has its place in the rate limit already
 		req, err := catalog.Request(l.connector, action, l.conn.Settings, input)
 		if err != nil {
@@ -96,6 +97,17 @@ func (b *Broker) exchange(ctx context.Context, t *gate.Ticket, l *live, action *
 		body, err := readAll(s.response.Body, maxOutput)
 		if err != nil {
 			return sent{}, nil, err
+		}
+		if !fresh && l.refuses(s.response.StatusCode, s.response.Header, body) {
+			fresh = true
+			next, err := b.renewed(ctx, t, l)
+			if err != nil {
+				return sent{}, nil, err
+			}
+			if next != nil {
+				l = next
+				continue // refused for the token's sake, the request has had no effect
+			}
 		}
 		pause, useful := b.again(l, s.response, n)
 		if !repeatable || !useful || n == attempts || b.wait(ctx, pause) != nil || b.throttle(ctx, l) != nil {

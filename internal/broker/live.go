@@ -78,6 +78,9 @@ func (b *Broker) usable(ctx context.Context, c claviger.Caller, v claviger.Verb,
 // refusal answers why the connection cannot be used on the API path, or nil.
 func (l *live) refusal(publicURL string) *claviger.Error {
 	if e := l.conn.Status.Refusal(); e != nil {
+		if f := l.conn.LastError; e.Kind == claviger.KindReauthorize && f != nil {
+			e.Message = f.Message + " The connection's owner must connect again."
+		}
 		if e.Kind == claviger.KindReauthorize && publicURL != "" {
 			e.Reconnect = publicURL + "/connect/" + string(l.conn.ID)
 		}

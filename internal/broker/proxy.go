@@ -35,11 +35,29 @@ func (b *Broker) Forward(ctx context.Context, c claviger.Caller, in Forward) (*F
 		return nil, err
 	}
 	s, err := b.attempt(ctx, t, l, req)
+	if err == nil && req.Body == http.NoBody && l.method.OAuth != nil && l.refuses(s.response.StatusCode, s.response.Header, nil) {
+		l, s, err = b.repeat(ctx, t, l, s, req)
+	}
 	if err != nil {
 		t.Done(gate.Ending{Err: err})
 		return nil, err
 	}
 	return b.relay(ctx, t, l, s, in.Prefix), nil
+}
+
+// repeat sends a request without a body once more, with another access token than the
+// one that the vendor refused. Where there is none, the vendor's answer stands.
+func (b *Broker) repeat(ctx context.Context, t *gate.Ticket, l *live, s sent, req *http.Request) (*live, sent, error) {
+	next, err := b.renewed(ctx, t, l)
+	if err != nil || next == nil {
+		if err != nil {
+			_ = s.response.Body.Close()
+		}
+		return l, s, err
+	}
+	_ = s.response.Body.Close()
+	again, err := b.attempt(ctx, t, next, req)
+	return next, again, err
 }
 
 // request makes the vendor's request out of the caller's.

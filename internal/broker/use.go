@@ -13,6 +13,7 @@ import (
 	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/inject"
+	"claviger/internal/vault"
 )
 
 const (
@@ -37,7 +38,7 @@ type sent struct {
 func (b *Broker) attempt(ctx context.Context, t *gate.Ticket, l *live, req *http.Request) (sent, error) {
 	creds, err := b.vault.Fresh(ctx, t, &l.conn, l.sealed)
 	if err != nil {
-		return sent{}, err
+		return sent{}, b.reconnectable(l, err)
 	}
 	return b.deliver(ctx, l, req, creds)
 }
@@ -62,7 +63,7 @@ func (b *Broker) deliver(ctx context.Context, l *live, req *http.Request, creds 
 func secretValues(m *claviger.AuthMethod, creds claviger.Credentials) []claviger.Secret {
 	out := make([]claviger.Secret, 0, len(creds))
 	for key, value := range creds {
-		if f, ok := m.Field(key); ok && f.Secret {
+		if f, ok := m.Field(key); ok && f.Secret || m.OAuth != nil && key == vault.AccessToken {
 			out = append(out, value)
 		}
 	}

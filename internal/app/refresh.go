@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"claviger/internal/authn"
+	"claviger/internal/egress"
+	"claviger/internal/oauth"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+const (
+	// tendEvery is how often the background looks for refreshes that were cut off and
+	// for tokens that would die of idleness.
+	tendEvery = time.Minute
+	// tendBatch and tendAtOnce bound one look: many tokens that come due together wait
+	// for the next one.
+	tendBatch  = 200
+	tendAtOnce = 8
+)
+
+// keepFresh lets the vault refresh tokens through the same way out as calls take.
+func (a *App) keepFresh(out *egress.Client) error {
+	return a.vault.KeepFresh(vault.Refresh{
+		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource}, Caller: authn.System,
+		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Log: a.log,
+	})
+}
+
+// tend looks after tokens that no call looks after, at once and then again and again
+// until ctx ends: what an earlier process left behind first.
+func (a *App) tend(ctx context.Context) {
+	defer close(a.tended)
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		a.tendOnce(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *App) tendOnce(ctx context.Context) {
+	due, err := a.db.DueGrants(ctx, a.config.Now(), tendBatch)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.log.Warn("connections to refresh could not be found", "error", err)
+		}
+		return
+	}
+	places := make(chan struct{}, tendAtOnce)
+	var running sync.WaitGroup
+	for _, g := range due {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			running.Wait()
+			return
+		}
+		running.Go(func() {
+			defer func() { <-places }()
+			a.tendOne(ctx, g)
+		})
+	}
+	running.Wait()
+}
+
+func (a *App) tendOne(ctx context.Context, g store.DueGrant) {
+	if err := a.vault.Tend(ctx, g); err != nil && ctx.Err() == nil {
+		a.log.Warn("a connection could not be kept fresh", "connection", string(g.Connection), "error", err)
+	}
+}

@@ -1,0 +1,83 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"claviger"
+	"claviger/internal/catalog"
+	"claviger/internal/gate"
+	"claviger/internal/store"
+)
+
+// AuthMethod answers the auth method of a connection as its connector declares it now:
+// what the vault refreshes by.
+func (b *Broker) AuthMethod(ctx context.Context, s claviger.Scope, conn *claviger.Connection) (*claviger.AuthMethod, error) {
+	connector, err := b.connector(ctx, s, conn.Connector, conn.ConnectorVersion)
+	if err != nil {
+		return nil, err
+	}
+	method, ok := connector.Method(conn.AuthMethod)
+	if !ok {
+		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, conn.AuthMethod)
+	}
+	return method, nil
+}
+
+// Refreshed forgets a connection whose row the vault has just changed.
+func (b *Broker) Refreshed(id claviger.ConnectionID) { b.lives.drop(id) }
+
+// refuses reports whether an answer says that the access token is no longer accepted.
+// body is nil where it belongs to the caller. 401 says so wherever the connector's own
+// signals do not; 403 is about what the token may do, and no other token may do more.
+func (l *live) refuses(status int, header http.Header, body []byte) bool {
+	return status == http.StatusUnauthorized || catalog.Expired(l.connector, status, header, body)
+}
+
+// renewed answers the connection with another access token after the vendor refused the
+// present one, or nil if there is none and the vendor's answer stands. A call renews
+// once.
+//
+// Errors: KindReauthorize and KindTimeout, which say more than the vendor's answer.
+func (b *Broker) renewed(ctx context.Context, t *gate.Ticket, l *live) (*live, error) {
+	if l.method.OAuth == nil {
+		return nil, nil
+	}
+	err := b.vault.Renew(ctx, t, &l.conn)
+	b.lives.drop(l.conn.ID)
+	switch {
+	case claviger.IsKind(err, claviger.KindReauthorize), claviger.IsKind(err, claviger.KindTimeout):
+		return nil, b.reconnectable(l, err)
+	case err != nil:
+		b.log.WarnContext(ctx, "a refused access token could not be renewed", "connection", string(l.conn.ID), "error", err)
+		return nil, nil
+	}
+	next, err := b.load(ctx, t.Caller(), l.conn.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, claviger.NotFound("connection")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if refusal := next.refusal(b.publicURL); refusal != nil {
+		return nil, refusal
+	}
+	if next.conn.Revision == l.conn.Revision || next.conn.Destination != l.conn.Destination {
+		return nil, nil
+	}
+	next.limiter = l.limiter
+	return next, nil
+}
+
+// reconnectable adds where the owner can connect again.
+func (b *Broker) reconnectable(l *live, err error) error {
+	if !claviger.IsKind(err, claviger.KindReauthorize) || b.publicURL == "" {
+		return err
+	}
+	e := *claviger.AsError(err)
+	if e.Path == "" { // of a missing secret, connecting again is no way out
+		e.Reconnect = b.publicURL + "/connect/" + string(l.conn.ID)
+	}
+	return &e
+}
