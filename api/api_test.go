@@ -54,6 +54,10 @@ func shapes() []any {
 		CreateWorkspace{},
 		UpdateWorkspace{},
 		PutSecret{},
+		EventEndpoint{},
+		NewEventEndpoint{},
+		EventDelivery{},
+		CreateEventEndpoint{},
 	}
 }
 

@@ -19,7 +19,9 @@ import (
 	"claviger/internal/broker"
 	"claviger/internal/catalog"
 	"claviger/internal/egress"
+	"claviger/internal/events"
 	"claviger/internal/gate"
+	"claviger/internal/jobs"
 	"claviger/internal/keeper"
 	"claviger/internal/seal"
 	"claviger/internal/store"
@@ -42,6 +44,8 @@ type Config struct {
 	Wait      func(context.Context, time.Duration) error // nil: really waits
 	LookupEnv func(name string) (string, bool)           // nil: os.LookupEnv
 	Log       *slog.Logger                               // nil: discarded
+
+	clock func() time.Time // Now as it was given
 }
 
 // App is a running instance.
@@ -59,6 +63,8 @@ type App struct {
 	admin   http.Handler
 	routes  []wire.Route
 	metrics *metrics
+	events  *events.Events
+	jobs    *jobs.Queue
 	first   *authn.Bootstrapped
 	secrets external // where kv:// resolves, unless in the database
 	keyMade string   // path of a master key that was made
@@ -91,6 +97,9 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.jobs.Start(context.WithoutCancel(ctx)); err != nil {
+		return nil, err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	go a.housekeeping(background, feed)
@@ -120,6 +129,7 @@ func (c *Config) fill() {
 		c.PublicURL = "http://" + c.Addr
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	c.clock = c.Now
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -273,11 +283,15 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 			return err
 		}
 	}
+	out := egress.New(egress.Config{
+		Allow: allow, SelfOrigins: a.selfOrigins(), RootCAs: c.RootCAs, Resolver: c.Resolver, OnDial: c.OnDial,
+	})
+	if err := a.openBackground(out); err != nil {
+		return err
+	}
 	a.broker = broker.New(broker.Config{
 		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{}, Forget: a.tokens.Evict, Connecting: authn.Connecting,
-		Egress: egress.New(egress.Config{
-			Allow: allow, SelfOrigins: a.selfOrigins(), RootCAs: c.RootCAs, Resolver: c.Resolver, OnDial: c.OnDial,
-		}),
+		Egress: out, Events: a.events,
 		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log,
 	})
 	return a.found(ctx)
@@ -331,15 +345,18 @@ func (a *App) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return errors.Join(a.gate.Close(ctx), a.db.Close())
+	return errors.Join(a.jobs.Stop(ctx), a.gate.Close(ctx), a.db.Close())
 }
 
 // abandon closes what an Open that failed has opened.
 func (a *App) abandon() error {
 	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if a.jobs != nil {
+		errs = append(errs, a.jobs.Abort(ctx))
+	}
 	if a.gate != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
 		errs = append(errs, a.gate.Close(ctx))
 	}
 	if a.db != nil {

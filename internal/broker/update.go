@@ -255,7 +255,10 @@ func (r *renewal) commit(ctx context.Context) (conn claviger.Connection, err err
 			next.UpdatedAt = b.now()
 			return next, sealed, nil
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return b.announce(ctx, tx, claviger.EventConnectionUpdated, &conn)
 	})
 	b.lives.drop(r.in.ID)
 	return conn, err

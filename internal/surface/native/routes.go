@@ -37,6 +37,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnectors(a)
 	s.mountConnections(a)
 	s.mountRest(a)
+	s.mountEvents(a)
 	return nil
 }
 
