@@ -72,12 +72,13 @@ type App struct {
 	// lastFaults is what the log already said of the operator's documents.
 	lastFaults string
 	finished   chan struct{}
+	tended     chan struct{}
 }
 
 // Open opens everything but the listeners. What it opened before an error it closes.
 func Open(ctx context.Context, c Config) (_ *App, err error) {
 	c.fill()
-	a := &App{config: c, log: c.Log, finished: make(chan struct{})}
+	a := &App{config: c, log: c.Log, finished: make(chan struct{}), tended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.abandon())
@@ -103,6 +104,7 @@ func Open(ctx context.Context, c Config) (_ *App, err error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	go a.housekeeping(background, feed)
+	go a.tend(background)
 	return a, nil
 }
 
@@ -294,6 +296,9 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		Egress: out, Events: a.events,
 		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log,
 	})
+	if err := a.keepFresh(out); err != nil {
+		return err
+	}
 	return a.found(ctx)
 }
 
@@ -340,12 +345,14 @@ func (a *App) PublicURL() string { return a.config.PublicURL }
 // listeners first.
 func (a *App) Close(ctx context.Context) error {
 	a.stop()
-	select {
-	case <-a.finished:
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, ended := range []chan struct{}{a.finished, a.tended} {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return errors.Join(a.jobs.Stop(ctx), a.gate.Close(ctx), a.db.Close())
+	return errors.Join(a.jobs.Stop(ctx), a.vault.Close(ctx), a.gate.Close(ctx), a.db.Close())
 }
 
 // abandon closes what an Open that failed has opened.
