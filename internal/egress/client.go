@@ -138,8 +138,8 @@ func (c *Client) Close() { c.pools.closeIdle() }
 // destination's; then it resolves, vets and dials as the package comment says.
 // Plain http passes only to hosts that the operator opened. The request itself is
 // not changed, and its Host is sent as the destination's. Its body is closed. A
-// request with Close travels over a connection of its own, which nothing else uses
-// before or after it. [OnSend] tells whether anything was sent.
+// request with Close travels over an HTTP/1 connection of its own, which nothing else
+// uses before or after it. [OnSend] tells whether anything was sent.
 //
 // Errors are *claviger.Error, as are the errors of the body's Read:
 //

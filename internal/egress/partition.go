@@ -147,18 +147,18 @@ func closeBody(req *http.Request) {
 }
 
 // take answers a connection for one exchange, or errUseH2. With alone it is never a
-// kept one.
+// kept one, and speaks HTTP/1.
 func (p *partition) take(ctx context.Context, to origin, alone bool) (*conn, error) {
 	for {
 		p.mu.Lock()
-		if p.usesH2[to] {
+		if p.usesH2[to] && !alone {
 			p.mu.Unlock()
 			return nil, errUseH2
 		}
 		list := p.idle[to]
 		if len(list) == 0 || alone {
 			p.mu.Unlock()
-			return p.open(ctx, to)
+			return p.open(ctx, to, alone)
 		}
 		c := list[len(list)-1]
 		p.idle[to] = list[:len(list)-1]
@@ -172,8 +172,10 @@ func (p *partition) take(ctx context.Context, to origin, alone bool) (*conn, err
 }
 
 // open dials. A vendor that chooses HTTP/2 is remembered, and the connection kept
-// for the transport that speaks it.
-func (p *partition) open(ctx context.Context, to origin) (*conn, error) {
+// for the transport that speaks it. With alone the vendor is not given that choice:
+// HTTP/2's transport sends again what it holds unseen, and cannot be stopped at the
+// last moment.
+func (p *partition) open(ctx context.Context, to origin, alone bool) (*conn, error) {
 	address := to.address()
 	if to.scheme == "http" {
 		raw, err := p.client.dial(ctx, "tcp", address)
@@ -182,7 +184,12 @@ func (p *partition) open(ctx context.Context, to origin) (*conn, error) {
 		}
 		return newConn(p, to, raw, raw), nil
 	}
-	secured, raw, err := p.client.dialTLS(ctx, address, p.tls)
+	config := p.tls
+	if alone {
+		config = p.tls.Clone()
+		config.NextProtos = []string{"http/1.1"}
+	}
+	secured, raw, err := p.client.dialTLS(ctx, address, config)
 	if err != nil {
 		return nil, err
 	}

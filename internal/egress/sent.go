@@ -10,15 +10,15 @@ import (
 type sendKey struct{}
 
 // OnSend answers a context with which [Client.Do] calls f just before it writes the
-// first byte of a request to a connection that is ready for it. If f was not called
-// when Do has failed, the vendor has seen nothing of the request; if it was, the
-// vendor may have. f may be called on another goroutine, but not after Do has
-// returned, and twice if the request was sent twice. Of several they are called in the
-// order they were added. A context that f ends keeps a request of HTTP/1 from being sent.
+// first byte of a request to a connection that is ready for it, after what an earlier
+// OnSend of the context asks for. If f was not called when Do has failed, the vendor
+// has seen nothing of the request; if it was, the vendor may have. Over HTTP/1, which
+// a request with Close always has, f may end the context to keep the request from
+// leaving. f may be called on another goroutine, but not after Do has returned, and
+// twice if the request was sent twice.
 func OnSend(ctx context.Context, f func()) context.Context {
 	if earlier, ok := ctx.Value(sendKey{}).(func()); ok {
-		later := f
-		f = func() { earlier(); later() }
+		return context.WithValue(ctx, sendKey{}, func() { earlier(); f() })
 	}
 	return context.WithValue(ctx, sendKey{}, f)
 }

@@ -92,6 +92,47 @@ func TestOnSend_NothingSent(t *testing.T) {
 	}
 }
 
+// Hooks add up, and one that ends the context at the last moment keeps the request
+// from leaving.
+func TestOnSend_LastMoment(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			var arrived atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived.Add(1) }))
+			server.EnableHTTP2 = h2
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			v := dialVendor(t, server, nil)
+			for _, stop := range []bool{false, true, true, false} {
+				ctx, cancel := context.WithCancel(t.Context())
+				var order []string
+				ctx = OnSend(ctx, func() {
+					order = append(order, "outer")
+					if stop {
+						cancel()
+					}
+				})
+				ctx = OnSend(ctx, func() { order = append(order, "inner") })
+				before := arrived.Load()
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.URL, strings.NewReader("body"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Close = true
+				resp, err := v.client.Do(ctx, v.dest, req)
+				if err == nil {
+					_ = resp.Body.Close()
+				}
+				cancel()
+				sent := arrived.Load() - before
+				if stop != (code(t, err) == "canceled") || (sent == 1) == stop || strings.Join(order, " ") != "outer inner" {
+					t.Errorf("stopped %v: %v, %d arrived, hooks %v", stop, err, sent, order)
+				}
+			}
+		})
+	}
+}
+
 // A request with Close neither takes a kept connection nor leaves one.
 func TestCloseTravelsAlone(t *testing.T) {
 	for name, h2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {

@@ -51,7 +51,8 @@ type Attempt struct {
 }
 
 // OnSend answers a context with which a request calls f just before it leaves, to write
-// down that it does. f may end the context to keep it from leaving.
+// down that it does. f may end the context to keep it from leaving, which is then
+// NotSent. It is called again where a request goes again with a nonce.
 func OnSend(ctx context.Context, f func()) context.Context { return egress.OnSend(ctx, f) }
 
 // failed answers the attempt that ended with err before or after sending.
@@ -121,7 +122,7 @@ func (c *Client) sendOnce(ctx context.Context, cfg Config, client claviger.OAuth
 		return failed(false, err)
 	}
 	var sent atomic.Bool
-	resp, err := c.Egress.Do(egress.OnSend(ctx, func() { sent.Store(true) }), dest, req)
+	resp, err := c.Egress.Do(egress.OnSend(ctx, func() { sent.Store(ctx.Err() == nil) }), dest, req)
 	if err != nil {
 		return failed(sent.Load(), err)
 	}

@@ -87,6 +87,27 @@ func TestAbuse_076_WasItSent_Nothing(t *testing.T) {
 	k.parsed(t, k.refreshWith(t, token))
 }
 
+// The caller's own hook runs before anything leaves, and can still stop it.
+func TestAbuse_076_WasItSent_StoppedAtTheLastMoment(t *testing.T) {
+	k := newKit(t, oauthserver.Policy{Rotates: true}, nil)
+	token := k.server.Grant("a")
+	for _, stop := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls, arrived := 0, -1
+		marked := oauth.OnSend(ctx, func() {
+			calls, arrived = calls+1, len(k.server.Received(""))
+			if stop {
+				cancel()
+			}
+		})
+		a := k.Refresh(marked, k.cfg, k.reg, claviger.NewSecretString(token), nil, nil)
+		cancel()
+		if calls != 1 || arrived != 0 || stop != (a.Outcome == oauth.NotSent) || stop != k.server.Alive(token) {
+			t.Errorf("stopped %v: %s, %d calls, %d requests had arrived", stop, a.Outcome, calls, arrived)
+		}
+	}
+}
+
 // A caller who leaves while the vendor works makes the outcome uncertain, and so does
 // a vendor that takes longer than its connector allows.
 func TestAbuse_076_WasItSent_Late(t *testing.T) {
