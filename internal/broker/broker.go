@@ -82,6 +82,7 @@ type Broker struct {
 	wait       func(context.Context, time.Duration) error
 	log        *slog.Logger
 	lives      *cache[claviger.ConnectionID, *live]
+	shapes     *cache[shapeKey, *shape]
 	connectors *cache[connectorKey, *claviger.Connector]
 	limits     *cache[claviger.ConnectionID, limit]
 	connecting connecting
@@ -93,7 +94,7 @@ func New(c Config) *Broker {
 		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, events: c.Events, forget: c.Forget,
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
-		limits: newCache[claviger.ConnectionID, limit](maxLive),
+		shapes: newCache[shapeKey, *shape](maxShapes), limits: newCache[claviger.ConnectionID, limit](maxLive),
 	}
 	if b.forget == nil {
 		b.forget = func(string, string) {}
@@ -137,6 +138,7 @@ func (b *Broker) Evict(c claviger.Change) {
 		b.lives.drop(claviger.ConnectionID(c.ID))
 	case "connector", "workspace":
 		b.lives.clear()
+		b.shapes.clear()
 		b.connectors.clear()
 	case "keyset":
 		b.vault.Evict(claviger.OrganizationID(c.ID))

@@ -3,21 +3,19 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 
 	"golang.org/x/time/rate"
 
 	"claviger"
-	"claviger/internal/catalog"
-	"claviger/internal/egress"
-	"claviger/internal/inject"
 	"claviger/internal/store"
 )
 
 const (
-	// maxLive bounds the connections kept ready in memory, about 2 KiB each.
+	// maxLive bounds the connections kept ready in memory, about 1 KiB each.
 	maxLive = 1 << 17
+	// maxShapes bounds what those connections have in common.
+	maxShapes = 4096
 	// maxConnectors bounds the compiled custom connectors in memory.
 	maxConnectors = 4096
 )
@@ -26,19 +24,12 @@ const (
 // connector says about where the credential goes. It holds no plaintext and is never
 // changed; a change of the row evicts it.
 type live struct {
-	conn      claviger.Connection
-	sealed    claviger.Sealed
-	connector *claviger.Connector
-	method    *claviger.AuthMethod
-	base      *url.URL
-	moved     bool // base lies elsewhere than where the credential was given for
-	dest      egress.Destination
-	injected  []string               // canonical names of the headers that the method sets
-	drop      func(name string) bool // the same names, however a caller spells them
-	headers   http.Header            // that the connector sends where the caller has none
-	queries   []string               // names of the query parameters that the method sets
-	limiter   *rate.Limiter          // nil: no limit known
-	resource  claviger.Resource
+	*shape
+	conn     claviger.Connection
+	sealed   claviger.Sealed
+	moved    bool          // base lies elsewhere than where the credential was given for
+	limiter  *rate.Limiter // nil: no limit known
+	resource claviger.Resource
 }
 
 // live answers a connection in the caller's reach. What is absent or foreign is the
@@ -54,7 +45,7 @@ func (b *Broker) live(ctx context.Context, c claviger.Caller, v claviger.Verb, i
 		if err != nil {
 			return nil, err
 		}
-		b.lives.put(id, l, generation)
+		b.lives.put(l.conn.ID, l, generation) // not id, which is a part of the whole request line
 	}
 	if err := b.gate.Check(ctx, c, v, l.resource); err != nil {
 		return nil, err
@@ -107,43 +98,29 @@ func (b *Broker) load(ctx context.Context, c claviger.Caller, id claviger.Connec
 	}
 	if conn.Status == claviger.StatusRevoked {
 		// A tombstone has no destination any more; it is only shown and refused.
-		return &live{conn: conn, resource: conn.Resource()}, nil
+		return &live{shape: &shape{}, conn: conn, resource: conn.Resource()}, nil
 	}
 	connector, err := b.connector(ctx, c.Scope, conn.Connector, conn.ConnectorVersion)
 	if err != nil {
 		return nil, err
 	}
 	l, err := b.ready(conn, sealed, connector)
-	if err == nil {
-		l.limiter = b.limiter(conn.ID, connector.RateLimit)
+	if err != nil {
+		return nil, err
 	}
-	return l, err
+	l.compact()
+	l.limiter = b.limiter(l.conn.ID, connector.RateLimit)
+	return l, nil
 }
 
 // ready joins a connection's row with its connector.
 func (b *Broker) ready(conn claviger.Connection, sealed claviger.Sealed, connector *claviger.Connector) (*live, error) {
-	method, ok := connector.Method(conn.AuthMethod)
-	if !ok {
-		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, conn.AuthMethod)
-	}
-	base, err := catalog.Base(connector, conn.Settings)
+	s, err := b.shape(connector, conn.Organization, conn.AuthMethod, conn.Settings)
 	if err != nil {
 		return nil, err
 	}
-	l := &live{conn: conn, sealed: sealed, connector: connector, method: method, base: base, resource: conn.Resource()}
-	l.dest = egress.Destination{
-		Key:    string(conn.Organization) + "/" + connector.Key,
-		Origin: claviger.Origin(base),
-		Hosts:  connector.AllowedHosts,
-	}
-	l.moved = !sameOrigin(conn.Destination, connector, base)
-	l.resource.Host = base.Host
-	names := inject.Names(method)
-	l.injected, l.queries = names.Headers, names.Query
-	l.drop = egress.InjectedNames(names.Headers...)
-	if l.headers, err = catalog.DefaultHeaders(connector, conn.Settings); err != nil {
-		return nil, err
-	}
+	l := &live{shape: s, conn: conn, sealed: sealed, moved: !sameOrigin(conn.Destination, connector, s.base), resource: conn.Resource()}
+	l.resource.Host = s.base.Host
 	return l, nil
 }
 
