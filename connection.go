@@ -122,7 +122,7 @@ type Connection struct {
 	Revocations      []Revocation
 	Version          int64     // grows with every change of the row; guards Update
 	ExpiresAt        time.Time // of the access token; zero if nothing expires or it is not known
-	RefreshAt        time.Time // when the access token is to be refreshed; zero for never ahead of time
+	RefreshAt        time.Time // when the access token is to be refreshed; zero if the credentials are no tokens
 	LastUsedAt       time.Time
 	LastCheckedAt    time.Time
 	CreatedAt        time.Time

@@ -104,13 +104,13 @@ func (b *Broker) exchange(ctx context.Context, t *gate.Ticket, l *live, action *
 			if err != nil {
 				return sent{}, nil, err
 			}
-			if next != nil {
+			if next != nil && b.throttle(ctx, next) == nil {
 				l = next
 				continue // refused for the token's sake, the request has had no effect
 			}
 		}
 		pause, useful := b.again(l, s.response, n)
-		if !repeatable || !useful || n == attempts || b.wait(ctx, pause) != nil || b.throttle(ctx, l) != nil {
+		if !repeatable || !useful || n >= attempts || b.wait(ctx, pause) != nil || b.throttle(ctx, l) != nil {
 			return s, body, nil
 		}
 	}

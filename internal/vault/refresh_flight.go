@@ -178,7 +178,7 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	if f.row, err = f.read(ctx); err != nil {
 		return f.answer != nil, err
 	}
-	if f.answer == nil && !f.needs(&f.row.conn, nil) {
+	if f.answer == nil && !f.want.tended && !f.needs(&f.row.conn, nil) {
 		return false, nil
 	}
 	region, err := v.db.PlaceOf(ctx, f.row.conn.Organization, f.row.conn.Workspace)

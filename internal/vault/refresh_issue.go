@@ -54,7 +54,7 @@ func (v *Vault) Issued(conn *claviger.Connection, rules *claviger.OAuth, tokens 
 func expiry(tokens claviger.Tokens, renewable bool) (expires, refresh time.Time) {
 	lifetime := tokens.ExpiresAt.Sub(tokens.IssuedAt)
 	if tokens.ExpiresAt.IsZero() || lifetime <= 0 {
-		return time.Time{}, time.Time{}
+		return time.Time{}, time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC)
 	}
 	if !renewable {
 		return tokens.ExpiresAt, tokens.ExpiresAt

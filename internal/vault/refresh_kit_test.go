@@ -223,6 +223,9 @@ func (n *node) grant(id claviger.ConnectionID) store.Grant {
 // use opens the connection for a call and answers the access token.
 func (n *node) use(ctx context.Context, id claviger.ConnectionID) (string, error) {
 	conn, sealed := n.row(id)
+	if refusal := conn.Status.Refusal(); refusal != nil {
+		return "", refusal // as the core does, before it asks for a ticket
+	}
 	return n.useRow(ctx, conn, sealed)
 }
 
