@@ -150,3 +150,38 @@ func walk(found []any, v any, steps []step, limit int) []any {
 	}
 	return found
 }
+
+// Put answers a tree that has value at the path and is otherwise as it was: what is
+// missing on the way is made, a wildcard is one entry. It makes up answers that
+// [Path.First] reads; a tree of other shape on the way is replaced.
+func (p Path) Put(tree, value any) any { return put(tree, p.steps, value) }
+
+func put(tree any, steps []step, value any) any {
+	if len(steps) == 0 {
+		return value
+	}
+	if steps[0].what == 'n' {
+		members, ok := tree.(map[string]any)
+		if !ok {
+			members = map[string]any{}
+		}
+		members[steps[0].name] = put(members[steps[0].name], steps[1:], value)
+		return members
+	}
+	list, _ := tree.([]any)
+	at := 0
+	switch {
+	case steps[0].what == 'i' && steps[0].index >= 0:
+		at = steps[0].index
+	case steps[0].what == 'i':
+		at = max(0, len(list)+steps[0].index)
+	}
+	if at >= maxMatches {
+		return list
+	}
+	for len(list) <= at {
+		list = append(list, nil)
+	}
+	list[at] = put(list[at], steps[1:], value)
+	return list
+}

@@ -1,0 +1,224 @@
+package simulated
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"claviger"
+	"claviger/internal/catalog"
+	"claviger/internal/oauth"
+)
+
+const redirect = "https://claviger.example/oauth/callback/org_1/simulated"
+
+// life is the life of one grant.
+type life struct {
+	*run
+	m       *claviger.AuthMethod
+	client  claviger.OAuthClient
+	written oauth.Config // with the vendor's own addresses
+	moved   oauth.Config // with this world's
+	tokens  claviger.Tokens
+}
+
+// granted runs an oauth2 method: consent and exchange, or the client's own grant; a
+// call; expiry; refresh; revocation.
+func (r *run) granted(m *claviger.AuthMethod) error {
+	l, err := r.newLife(m)
+	if err != nil {
+		return err
+	}
+	if err := l.obtain(); err != nil {
+		return err
+	}
+	if err := r.working(m, l.values()); err != nil {
+		return err
+	}
+	r.vendor.ExpireAccess(m.Key)
+	if err := r.refused(m, l.values()); err != nil {
+		return fmt.Errorf("an expired access token: %w", err)
+	}
+	if err := l.renew(); err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	if a, err := r.any(m, l.values()); err != nil || catalog.Expired(r.conn, a.status, a.header, a.body) {
+		return fmt.Errorf("the renewed token is refused: %d %s %v", a.status, a.body, err)
+	}
+	if err := l.revoke(); err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
+	return nil
+}
+
+func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
+	lookup := func(name string) (string, bool) { value, ok := r.settings[name]; return value, ok }
+	cfg, err := oauth.Resolve(m.OAuth, "org_1/"+r.conn.Key, lookup)
+	if err != nil {
+		return nil, err
+	}
+	known := r.vendor.Client(m.Key)
+	l := &life{run: r, m: m, written: cfg, moved: cfg, client: claviger.OAuthClient{ID: known.ID, Secret: claviger.NewSecretString(known.Secret)}}
+	if m.OAuth.ClientAuth == claviger.PrivateKeyJWT {
+		if l.client.PrivateKey, err = newKey(); err != nil {
+			return nil, err
+		}
+	}
+	e := &l.moved.Endpoints
+	for _, address := range []*string{&e.Token, &e.Refresh, &e.Revoke} {
+		if *address, err = r.move(r.conn.Key, *address); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func newKey() (claviger.Secret, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return claviger.Secret{}, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	return claviger.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
+}
+
+func (l *life) values() map[string]string {
+	access := ""
+	l.tokens.Access.Use(func(b []byte) { access = string(b) })
+	return map[string]string{catalog.AccessToken: access, catalog.ClientID: l.client.ID}
+}
+
+// obtain gets the first tokens.
+func (l *life) obtain() error {
+	var attempt oauth.Attempt
+	switch l.m.OAuth.Grant {
+	case claviger.GrantAuthorizationCode:
+		code, err := l.consent()
+		if err != nil {
+			return fmt.Errorf("consent: %w", err)
+		}
+		attempt = l.oauth.Exchange(l.ctx, l.moved, l.client, code, nil)
+	case claviger.GrantClientCredentials:
+		attempt = l.oauth.ClientCredentials(l.ctx, l.moved, l.client, nil, nil)
+	default:
+		return fmt.Errorf("the grant %s is not simulated", l.m.OAuth.Grant)
+	}
+	tokens, err := l.parse(attempt)
+	if err != nil {
+		return fmt.Errorf("first tokens: %w", err)
+	}
+	l.tokens = tokens
+	left := time.Until(tokens.ExpiresAt)
+	switch {
+	case left < 55*time.Minute || left > 65*time.Minute:
+		return fmt.Errorf("the tokens expire in %s, want an hour", left)
+	case tokens.Refresh.Empty() == l.vendor.Refreshes(l.m.Key):
+		return fmt.Errorf("a refresh token: %v", !tokens.Refresh.Empty())
+	case len(l.m.OAuth.Scopes) > 0 && !slices.Equal(slices.Sorted(slices.Values(tokens.Scopes)), slices.Sorted(slices.Values(l.m.OAuth.Scopes))):
+		return fmt.Errorf("the scopes are %q, want %q", tokens.Scopes, l.m.OAuth.Scopes)
+	}
+	return nil
+}
+
+func (l *life) consent() (oauth.Code, error) {
+	state, err := l.oauth.NewState()
+	if err != nil {
+		return oauth.Code{}, err
+	}
+	verifier, err := l.oauth.NewVerifier()
+	if err != nil {
+		return oauth.Code{}, err
+	}
+	address, err := oauth.AuthorizeURL(l.written, l.client, oauth.Authorization{State: state, Verifier: verifier, RedirectURI: redirect})
+	if err != nil {
+		return oauth.Code{}, err
+	}
+	query, err := l.vendor.Consent(l.m.Key, address)
+	if err != nil {
+		return oauth.Code{}, err
+	}
+	back, err := oauth.ParseCallback(l.written, state, http.MethodGet, query)
+	if err != nil {
+		return oauth.Code{}, err
+	}
+	return oauth.Code{Code: back.Code, Verifier: verifier, RedirectURI: redirect}, back.Err()
+}
+
+func (l *life) parse(a oauth.Attempt) (claviger.Tokens, error) {
+	l.report.Calls++
+	if a.Outcome != oauth.Answered {
+		return claviger.Tokens{}, fmt.Errorf("%s: %w", a.Outcome, a.Err)
+	}
+	tokens, err := oauth.Parse(l.moved, l.client, a.Raw)
+	if err != nil {
+		return tokens, fmt.Errorf("status %d: %w, %q", a.Raw.Status, err, l.vendor.Faults())
+	}
+	return tokens, nil
+}
+
+// renew gets tokens after the first ones expired, and checks that a rotated refresh
+// token is dead in the vendor's own words.
+func (l *life) renew() error {
+	if !l.vendor.Refreshes(l.m.Key) {
+		l.report.None[StepRefresh]++
+		return l.obtain()
+	}
+	old := l.tokens.Refresh
+	tokens, err := l.parse(l.oauth.Refresh(l.ctx, l.moved, l.client, old, nil, nil))
+	if err != nil {
+		return err
+	}
+	if l.m.OAuth.Refresh.Rotates == tokens.Refresh.Empty() {
+		return fmt.Errorf("rotates is %v, a new refresh token: %v", l.m.OAuth.Refresh.Rotates, !tokens.Refresh.Empty())
+	}
+	if tokens.Refresh.Empty() {
+		tokens.Refresh = old // an answer without one keeps the old
+	}
+	l.tokens = tokens
+	if !l.m.OAuth.Refresh.Rotates {
+		return nil
+	}
+	again := l.oauth.Refresh(l.ctx, l.moved, l.client, old, nil, nil)
+	l.report.Calls++
+	if again.Outcome != oauth.Answered {
+		return fmt.Errorf("the old refresh token again: %s: %w", again.Outcome, again.Err)
+	}
+	if class := oauth.Classify(l.moved, again.Raw); !class.Dead() {
+		return fmt.Errorf("the old refresh token counts as %s", class.Verdict)
+	}
+	return nil
+}
+
+// revoke ends the grant, and checks that nothing of it is live any more.
+func (l *life) revoke() error {
+	token, hint := l.tokens.Refresh, oauth.HintRefresh
+	if token.Empty() || l.m.OAuth.Revoke.TokenIn == "bearer" {
+		token, hint = l.tokens.Access, oauth.HintAccess
+	}
+	done := l.oauth.Revoke(l.ctx, l.moved, l.client, token, hint)
+	if l.m.OAuth.Endpoints.Revoke.Empty() {
+		l.report.None[StepRevoke]++
+		if done.Verdict != oauth.NotSupported {
+			return fmt.Errorf("the verdict is %s although there is no way to revoke", done.Verdict)
+		}
+		return nil
+	}
+	l.report.Calls++
+	if done.Verdict != oauth.Revoked {
+		return fmt.Errorf("%s: %s, %q", done.Verdict, done.Reason, l.vendor.Faults())
+	}
+	if access, refresh := l.vendor.Live(l.m.Key); access != 0 || refresh != 0 {
+		return fmt.Errorf("%d access and %d refresh tokens are live", access, refresh)
+	}
+	if err := l.refused(l.m, l.values()); err != nil {
+		return errors.New("a revoked token is accepted")
+	}
+	return nil
+}
