@@ -117,16 +117,17 @@ func scopeless() map[string]string {
 	plumbing := map[string]string{
 		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf Places PlaceOf InTx",
 		"lends a database or a transaction to the job queue, which keeps ids":    "QueueDBs Queue",
-		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID",
+		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID ConnectSessionByHash",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
 		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets SealedConnections SealedSecrets",
 		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger MovedStreams Streams WalkStream LastCheckpoint AddCheckpoint MarkCheckpointed WalkCheckpoints",
 		"counts of calls that the gate has already decided on":                   "AddUsage MarkUsed TouchAPIKeys",
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
-		"housekeeping by age": "PurgeExpired PurgeEventDeliveries",
+		"a browser that leaves for a vendor or comes back has nothing but this":  "ConnectFlowByID ConnectFlowByState",
+		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting",
 		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
-		"tells the background what to look after, by id alone":              "DueGrants",
+		"tells the background what to look after, by id alone":              "DueGrants StaleConnectFlows",
 	}
 	out := map[string]string{}
 	for reason, names := range plumbing {

@@ -77,6 +77,7 @@ func rooms() []room {
 		{internal + "syncer", in("broker", "store", "jobs"), "a sync is a client of the core"},
 		{internal + "surface/native", surface, thin},
 		{internal + "surface/embedded", surface, thin},
+		{internal + "surface/connect", surface, thin},
 		{internal + "app", []string{anything}, "the composition root"},
 		{module + "/cmd/claviger", append(in("app", "catalog", "gate"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},

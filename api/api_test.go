@@ -21,6 +21,13 @@ func shapes() []any {
 		Connection{},
 		ConnectionTest{},
 		ConnectionSweep{},
+		PutOAuthClient{},
+		OAuthClient{},
+		CreateConnectSession{},
+		ConnectSessionMade{},
+		ConnectSession{},
+		FinishConnect{},
+		ReturnURLs{},
 		Connector{},
 		StoredConnector{},
 		Action{},
@@ -109,6 +116,7 @@ func TestAbuse_181_ShownOnceShapesHaveAFormWithoutTheirSecrets(t *testing.T) {
 		NewAPIKey{APIKey: APIKey{ID: "key_1", Name: "n"}, Key: once},
 		NewApplication{Application: Application{ID: "app_1"}, ClientSecret: once},
 		NewOrganization{Organization: Organization{ID: "org_1"}, ClientSecret: once, APIKey: once},
+		ConnectSessionMade{ID: "cs_1", Token: once, ConnectURL: "https://claviger.example/connect/" + once},
 	} {
 		shown, err := json.Marshal(shape)
 		if err != nil || !strings.Contains(string(shown), once) {

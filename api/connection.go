@@ -54,7 +54,8 @@ type Connection struct {
 	Tags             map[string]string `json:"tags"`
 	Warnings         []string          `json:"warnings,omitempty" doc:"What looked unusual and was accepted"`
 	Revocations      []Revocation      `json:"revocations,omitempty" doc:"Of a deleted connection: what came of each token at the vendor"`
-	ExpiresAt        *time.Time        `json:"expiresAt"`
+	AuthorizeURL     string            `json:"authorizeUrl,omitempty" doc:"Of a new pending connection: where the person who consents opens it, within ten minutes"`
+	ExpiresAt        *time.Time        `json:"expiresAt" doc:"When the credential ends; of a new pending connection, when authorizeUrl does"`
 	LastUsedAt       *time.Time        `json:"lastUsedAt"`
 	LastCheckedAt    *time.Time        `json:"lastCheckedAt"`
 	CreatedAt        time.Time         `json:"createdAt"`

@@ -85,6 +85,11 @@ func endpointBody() any {
 	return api.CreateEventEndpoint{URL: "https://events.invalid/", Events: []string{"connection.created"}}
 }
 
+// session answers a connect session's body, for A/a1.
+func (m *matrix) session() any {
+	return api.CreateConnectSession{User: api.ConnectUser{ID: "user-42"}, AllowedConnectors: []string{"acme"}, WorkspaceID: m.A.Workspaces[0]}
+}
+
 // target fills a route's holes with something of A/a1.
 func (m *matrix) target(r wire.Route) string {
 	path, id := r.Path, ""
@@ -115,6 +120,14 @@ func (m *matrix) target(r wire.Route) string {
 		key := m.name()
 		m.made("PUT", "/v1/connectors/"+key, string(m.Vendor.Document(key)))
 		return "/v1/connectors/" + key
+	case path == "/v1/connectors/{key}/client":
+		key := m.name()
+		m.made("PUT", "/v1/connectors/"+key, fmt.Sprintf(`{"key":%q,"name":"N","kind":"http","baseUrl":"https://crm.example","allowedHosts":["crm.example"],
+			"auth":[{"key":"oauth","type":"oauth2","label":"Sign in","test":"none","permissions":"none","oauth2":{"grant":"authorizationCode",
+			"clientAuth":"client_secret_basic","authorizeUrl":"https://crm.example/authorize","tokenUrl":"https://crm.example/token"}}]}`, key))
+		return "/v1/connectors/" + key + "/client"
+	case strings.HasPrefix(path, "/v1/connect/sessions/{id}"):
+		id = m.made("POST", "/v1/connect/sessions", m.session()).Field("id")
 	case path == "/v1/secrets/{path...}":
 		where := "/v1/secrets/shared/" + m.name()
 		m.made("PUT", where, map[string]string{"value": "v"})
@@ -153,12 +166,17 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"runAction": func() any {
 			return map[string]any{"actionIdentifier": "acme.list-contacts", "connectionId": m.connection()}
 		},
-		"explain":             func() any { return map[string]any{"connectionId": m.connection(), "method": "GET", "path": "/x"} },
-		"createEventEndpoint": endpointBody,
-		"putSecret":           func() any { return map[string]string{"value": "other"} },
-		"createOperatorToken": func() any { return map[string]string{"client_id": m.A.ClientID, "client_secret": m.A.ClientSecret} },
-		"createScopedToken":   func() any { return map[string]string{"workspace_name": "a1"} },
-		"createCustomerToken": func() any { return map[string]string{"customer_name": "a1"} },
+		"explain":              func() any { return map[string]any{"connectionId": m.connection(), "method": "GET", "path": "/x"} },
+		"createEventEndpoint":  endpointBody,
+		"createConnectSession": m.session,
+		"finishConnectSession": func() any { return map[string]string{"finishCode": "ABCD-EFGH"} },
+		"finishConnection":     func() any { return map[string]string{"finishCode": "ABCD-EFGH"} },
+		"putOAuthClient":       func() any { return map[string]string{"clientId": "id", "clientSecret": "s3cret"} },
+		"putReturnURLs":        func() any { return map[string][]string{"urls": {"https://app.example/done"}} },
+		"putSecret":            func() any { return map[string]string{"value": "other"} },
+		"createOperatorToken":  func() any { return map[string]string{"client_id": m.A.ClientID, "client_secret": m.A.ClientSecret} },
+		"createScopedToken":    func() any { return map[string]string{"workspace_name": "a1"} },
+		"createCustomerToken":  func() any { return map[string]string{"customer_name": "a1"} },
 	}
 	if f, ok := bodies[r.Name]; ok {
 		return f()
@@ -172,7 +190,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 
 // ofAnother lists the routes without a hole in their path whose request names something
 // of A's all the same.
-var ofAnother = []string{"createAPIKey", "revokeTokens", "createConnection", "runAction", "explain"}
+var ofAnother = []string{"createAPIKey", "revokeTokens", "createConnection", "runAction", "explain", "createConnectSession"}
 
 // namespaced lists the routes whose path is a name of the caller's own choice: another
 // tenant that uses the same name gets a thing of its own.
@@ -308,7 +326,7 @@ func TestMatrixHolds(t *testing.T) {
 	want := readMatrix(t)
 	narrow := map[string][]string{
 		"proxy-only key A/a1": {"whoami", "proxy", "runAction"},
-		"viewer key A":        {"whoami", "listConnections", "getConnection", "listReferences", "explain"},
+		"viewer key A":        {"whoami", "listConnections", "getConnection", "listReferences", "explain", "getConnectSession"},
 	}
 	for _, r := range s.App.Routes() {
 		method := r.Method

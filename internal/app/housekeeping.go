@@ -19,6 +19,8 @@ const (
 	sweepEvery = time.Minute
 	// keepChanges is how long announcements to other nodes are kept.
 	keepChanges = time.Hour
+	// keepConnecting is how long ended connect sessions and flows can be asked for.
+	keepConnecting = 7 * 24 * time.Hour
 	// housekeepingTimeout bounds one round.
 	housekeepingTimeout = 20 * time.Second
 )
@@ -84,6 +86,10 @@ func (a *App) noteUses(ctx context.Context) {
 	}
 }
 
+// Sweep does at once what the app does each minute: it removes what has expired. It is
+// for programs that have moved the clock.
+func (a *App) Sweep(ctx context.Context) { a.sweep(ctx) }
+
 // sweep removes expired tokens, kept answers and old announcements.
 func (a *App) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, housekeepingTimeout)
@@ -93,10 +99,29 @@ func (a *App) sweep(ctx context.Context) {
 		a.tokens.RotateDueSigningKey(ctx),
 		a.purge(ctx, now),
 		a.db.PurgeChanges(ctx, now.Add(-keepChanges)),
+		a.sweepConnecting(ctx, now),
 	)
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("what has expired could not be removed or replaced", "error", err)
 	}
+}
+
+// sweepConnecting revokes and wipes what nobody finished connecting, and forgets the
+// sessions and flows of last week.
+func (a *App) sweepConnecting(ctx context.Context, now time.Time) error {
+	if _, err := a.broker.SweepFlows(ctx); err != nil {
+		return err
+	}
+	for _, place := range a.db.Places() {
+		err := a.db.InTx(ctx, place, func(tx *store.Tx) error {
+			_, err := tx.PurgeConnecting(ctx, now.Add(-keepConnecting))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // purge removes what has expired, in batches.

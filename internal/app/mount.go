@@ -10,6 +10,7 @@ import (
 	"claviger/internal/authn"
 	"claviger/internal/broker"
 	"claviger/internal/store"
+	"claviger/internal/surface/connect"
 	"claviger/internal/surface/embedded"
 	"claviger/internal/surface/native"
 	"claviger/internal/wire"
@@ -43,6 +44,13 @@ func (a *App) mount() error {
 	}
 	embedded.Mount(tokens, a.tokens)
 	a.routes = append(v1.Routes(), tokens.Routes()...)
+	pages, err := connect.New(connect.Config{Broker: a.broker, Sessions: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range connect.Prefixes() {
+		mux.Handle(prefix, pages)
+	}
 	mux.HandleFunc("GET /healthz", a.healthy)
 	mux.HandleFunc("GET /readyz", a.ready)
 	proxies, err := a.config.proxies()

@@ -1,8 +1,8 @@
 package broker
 
 import (
-	"bytes"
 	"context"
+	"crypto/subtle"
 	"errors"
 	"slices"
 	"strings"
@@ -124,7 +124,7 @@ func (r *redemption) claim(ctx context.Context, state string) error {
 	res, verb := r.flow.Resource(), r.flow.Verb()
 	err := b.gate.Change(ctx, c, verb, res, func(tx *store.Tx, _ *gate.Ticket) error {
 		next, err := tx.UpdateConnectFlow(ctx, c.Scope, r.flow.ID, func(now claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
-			if now.Status != claviger.ConnectStarted || !bytes.Equal(now.StateHash, digest(state)) {
+			if now.Status != claviger.ConnectStarted || subtle.ConstantTimeCompare(now.StateHash, digest(state)) != 1 {
 				return now, nil, badCallback("state_used", "It was used already")
 			}
 			now.Status, r.sealed = claviger.ConnectExchanging, sealed

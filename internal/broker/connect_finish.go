@@ -186,7 +186,7 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 	r := f.Draft.Resource()
 	r.Owner, r.Visibility = "", "" // the initiator finishes for the person who will own it
 	err = b.gate.Change(ctx, c, f.Verb(), r, func(tx *store.Tx, t *gate.Ticket) (err error) {
-		newer, err := tx.NewerFlowCompleted(ctx, *f)
+		newer, err := tx.NewerFlowCompleted(ctx, c.Scope, *f)
 		if err != nil {
 			return err
 		}

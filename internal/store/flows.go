@@ -141,7 +141,10 @@ func (tx *Tx) UpdateConnectFlow(ctx context.Context, s claviger.Scope, id clavig
 
 // NewerFlowCompleted reports whether a flow for the same connection that began later has
 // completed: the earlier intent must not overwrite it.
-func (tx *Tx) NewerFlowCompleted(ctx context.Context, f claviger.ConnectFlow) (bool, error) {
+func (tx *Tx) NewerFlowCompleted(ctx context.Context, s claviger.Scope, f claviger.ConnectFlow) (bool, error) {
+	if err := covers(s, f.Organization, f.Workspace); err != nil {
+		return false, err
+	}
 	n, err := one(ctx, tx.q, scanOne[int64], "SELECT COUNT(*) FROM connect_flows WHERE organization = $1 AND connection = $2 AND status = 'completed' AND id > $3",
 		string(f.Organization), string(f.Draft.ID), string(f.ID))
 	return n > 0, err

@@ -26,10 +26,21 @@ func (v *victim) flow() claviger.ConnectFlow {
 	}
 }
 
+// earlier is a flow that began before one that has completed.
+func (v *victim) earlier() claviger.ConnectFlow {
+	f := v.flow()
+	f.ID = claviger.FlowID("a" + string(f.ID))
+	return f
+}
+
 func (v *victim) beginConnecting() {
 	v.f.t.Helper()
+	completed := v.flow()
+	completed.ID, completed.Status, completed.StateHash = "flow_completed", claviger.ConnectCompleted, nil
+	completed.ID += claviger.FlowID(v.org.ID)
 	v.f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.CreateConnectSession(ctx, v.scope, v.session()), tx.CreateConnectFlow(ctx, v.scope, v.flow(), claviger.Sealed("s")))
+		return errors.Join(tx.CreateConnectSession(ctx, v.scope, v.session()), tx.CreateConnectFlow(ctx, v.scope, v.flow(), claviger.Sealed("s")),
+			tx.CreateConnectFlow(ctx, v.scope, completed, nil))
 	})
 	v.f.do(func(ctx context.Context, tx *store.Tx) error {
 		return tx.PutReturnURLs(ctx, v.scope, []string{"https://app.example/done"})
@@ -91,8 +102,8 @@ func TestConnecting_WhatIsStaleAndWhatIsPurged(t *testing.T) {
 		same(t, 1, len(stale))
 		f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 			n, err := tx.PurgeConnecting(ctx, later)
-			if n != 1 {
-				t.Errorf("%d rows were purged: a flow that still holds a ciphertext must stay, its session go", n)
+			if n != 2 {
+				t.Errorf("%d rows were purged: a flow that still holds a ciphertext must stay, its session and the completed flow go", n)
 			}
 			return err
 		})

@@ -303,6 +303,13 @@ var scopedMethods = map[string]struct {
 			return x, sealed, nil
 		}))
 	}},
+	"Tx.NewerFlowCompleted": {false, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		newer, err := tx.NewerFlowCompleted(ctx, s, v.earlier())
+		if newer {
+			return 1, err
+		}
+		return 0, err
+	}},
 	"Tx.PutReturnURLs": {true, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		if s.Organization() != v.org.ID {
 			return 0, tx.PutReturnURLs(ctx, s, nil) // one's own list, or none

@@ -36,6 +36,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountIdentity(a)
 	s.mountConnectors(a)
 	s.mountConnections(a)
+	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
 	return nil
@@ -89,8 +90,8 @@ func (s *surface) mountConnections(a *wire.API) {
 	wire.Handle(a, action(both("POST", "/v1/connections/{id}/enable", "enableConnection", "Switch a connection on again", claviger.ConnectionsEnable)), s.enableConnection)
 	wire.Handle(a, action(both("POST", "/v1/connections/disable", "disableConnections", "Switch off all connections that match", claviger.ConnectionsDisable)), s.disableConnections)
 	wire.Handle(a, both("GET", "/v1/connections/{id}/references", "listReferences", "List what names a connection", claviger.ConnectionsRead), s.references)
-	wire.Handle(a, both("GET", "/v1/connections/{id}/usage", "connectionUsage", "Calls, failures and latency of a connection over time", claviger.UsageRead), s.connectionUsage)
-	wire.Handle(a, both("GET", "/v1/connections/{id}/events", "connectionEvents", "List the ledger entries of a connection", claviger.AuditRead), s.connectionEvents)
+	wire.Handle(a, wide("GET", "/v1/connections/{id}/usage", "connectionUsage", "Calls, failures and latency of a connection over time", claviger.UsageRead), s.connectionUsage)
+	wire.Handle(a, wide("GET", "/v1/connections/{id}/events", "connectionEvents", "List the ledger entries of a connection", claviger.AuditRead), s.connectionEvents)
 	wire.HandleRaw(a, s.relayed, s.proxy)
 }
 

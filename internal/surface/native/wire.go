@@ -96,6 +96,9 @@ func connection(x claviger.Connection) api.Connection {
 func connected(x broker.Connected) api.Connection {
 	c := connection(x.Connection)
 	c.Warnings = x.Warnings
+	if x.AuthorizeURL != "" {
+		c.AuthorizeURL, c.ExpiresAt = x.AuthorizeURL, maybe(x.AuthorizeBy)
+	}
 	return c
 }
 

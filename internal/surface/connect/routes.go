@@ -1,0 +1,192 @@
+package connect
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"claviger"
+	"claviger/internal/broker"
+	"claviger/internal/wire"
+)
+
+//go:embed assets/page.css assets/page.js
+var assets embed.FS
+
+// Sessions finds the caller behind the token of a connect page.
+type Sessions interface {
+	AuthenticateConnect(ctx context.Context, token string, from claviger.Request) (claviger.Caller, error)
+}
+
+// Config is what the surface is made of. All members are required.
+type Config struct {
+	Broker    *broker.Broker
+	Sessions  Sessions
+	PublicURL string // decides how the cookie is named and guarded
+	Log       *slog.Logger
+}
+
+// surface holds what the handlers need.
+type surface struct {
+	core     *broker.Broker
+	sessions Sessions
+	secure   bool
+	log      *slog.Logger
+	pages    pages
+}
+
+// Prefixes are the parts of the path space that the surface owns.
+func Prefixes() []string { return []string{"/connect/", "/connect-assets/", "/oauth/"} }
+
+// New answers the surface's handler, for all of [Prefixes].
+func New(c Config) (http.Handler, error) {
+	if c.Broker == nil || c.Sessions == nil || c.PublicURL == "" || c.Log == nil {
+		return nil, errors.New("connect: a broker, sessions, the public URL and a log are required")
+	}
+	p, err := parsePages()
+	if err != nil {
+		return nil, err
+	}
+	s := &surface{core: c.Broker, sessions: c.Sessions, secure: strings.HasPrefix(c.PublicURL, "https://"), log: c.Log, pages: p}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /connect/{token}", s.session)
+	mux.HandleFunc("GET /connect/{token}/{connector}/{method}", s.form)
+	mux.HandleFunc("POST /connect/{token}/{connector}/{method}", s.submit)
+	mux.HandleFunc("POST /connect/{token}/{connector}/{method}/check", s.check)
+	mux.HandleFunc("GET /connect/{token}/go/{flow}/{$}", s.depart)
+	mux.HandleFunc("GET /oauth/start/{flow}", s.start)
+	mux.HandleFunc("/oauth/callback/{organization}/{connector}", s.callback)
+	mux.HandleFunc("GET /connect-assets/{file}", s.asset)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, claviger.NotFound("page")) })
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This form was sent from another site. Open the page again and fill it in there."))
+	}))
+	return defend(guard.Handler(mux)), nil
+}
+
+// defend sets what every answer of the surface carries. A form may lead nowhere but to
+// the surface itself: where a browser goes from there is a navigation of its own.
+func defend(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+		header.Set("Cache-Control", "no-store")
+		header.Set("Referrer-Policy", "no-referrer")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// asset answers the style and the script, the same for everybody.
+func (s *surface) asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	body, err := assets.ReadFile("assets/" + name)
+	if err != nil {
+		s.fail(w, r, claviger.NotFound("page"))
+		return
+	}
+	kind := "text/css; charset=utf-8"
+	if strings.HasSuffix(name, ".js") {
+		kind = "text/javascript; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(body)
+}
+
+// start binds the flow to this browser and sends it to the vendor.
+func (s *surface) start(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		w.WriteHeader(http.StatusServiceUnavailable) // a look ahead is no departure
+		return
+	}
+	d, err := s.core.StartFlow(r.Context(), claviger.FlowID(r.PathValue("flow")), s.cookie(r), wire.From(r))
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.setCookie(w, d.Cookie)
+	w.Header().Set("Location", d.Location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// callback takes what a vendor sent the browser back with.
+func (s *surface) callback(w http.ResponseWriter, r *http.Request) {
+	a, err := s.core.Callback(r.Context(), broker.Return{
+		Organization: claviger.OrganizationID(r.PathValue("organization")), Connector: r.PathValue("connector"),
+		Method: r.Method, RawQuery: r.URL.RawQuery, Cookie: s.cookie(r), From: wire.From(r),
+	})
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.arrive(w, r, a)
+}
+
+// arrive ends a person's part: the browser carries the finish code to the application,
+// or shows it.
+func (s *surface) arrive(w http.ResponseWriter, r *http.Request, a broker.Arrival) {
+	switch {
+	case a.Failure != nil:
+		s.failed(w, r, a)
+	case a.Flow.Delivery == claviger.DeliverRedirect && r.Method == http.MethodGet:
+		w.Header().Set("Location", a.ReturnTo)
+		w.WriteHeader(http.StatusSeeOther)
+	default:
+		if a.Flow.Delivery == claviger.DeliverRedirect {
+			// After a form the way on is no redirect, which the policy for forms would
+			// hold back, but a navigation of the page.
+			w.Header().Set("Refresh", "0; url="+a.ReturnTo)
+		}
+		s.pages.write(w, s.log, http.StatusOK, "done", arrived(a))
+	}
+}
+
+// The cookie's names. The prefix makes browsers insist on TLS, this very host and all
+// of its paths; plain http, which is for the loopback alone, cannot have it.
+const (
+	cookieName      = "__Host-claviger_browser"
+	plainCookieName = "claviger_browser"
+	cookieLife      = 3600 // seconds
+)
+
+func (s *surface) cookieName() string {
+	if s.secure {
+		return cookieName
+	}
+	return plainCookieName
+}
+
+// cookie answers the browser's value; "" if it has none, or more than one, which only
+// somebody else could have planted.
+func (s *surface) cookie(r *http.Request) string {
+	found := r.CookiesNamed(s.cookieName())
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0].Value
+}
+
+func (s *surface) setCookie(w http.ResponseWriter, value string) {
+	http.SetCookie(w, &http.Cookie{
+		Name: s.cookieName(), Value: value, Path: "/", MaxAge: cookieLife, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// pagePath answers the path of a session's page and of what is below it.
+func pagePath(token string, below ...string) string {
+	path := "/connect/" + url.PathEscape(token)
+	for _, part := range below {
+		path += "/" + url.PathEscape(part)
+	}
+	return path
+}
