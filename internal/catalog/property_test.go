@@ -231,3 +231,29 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	}
 }
+
+// TestPut: what is put at a path is found there, and what was there before stays.
+func TestPut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		step := rapid.SampledFrom([]string{".a", ".b", "['c d']", "[0]", "[2]", "[-1]", "[*]"})
+		text := "$" + strings.Join(rapid.SliceOfN(step, 1, 6).Draw(t, "steps"), "")
+		p, err := catalog.ParsePath(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := p.First(p.Put(nil, "value")); !ok || got != "value" {
+			t.Fatalf("%s: %v %v", text, got, ok)
+		}
+	})
+	first, _ := catalog.ParsePath("$.items[1].id")
+	second, _ := catalog.ParsePath("$.items[1].name")
+	tree := second.Put(first.Put(map[string]any{"kept": true}, 7), "x")
+	got, _ := json.Marshal(tree)
+	if string(got) != `{"items":[null,{"id":7,"name":"x"}],"kept":true}` {
+		t.Errorf("%s", got)
+	}
+	far, _ := catalog.ParsePath("$[999999999]")
+	if list, _ := far.Put(nil, 1).([]any); len(list) != 0 {
+		t.Errorf("%d entries are made", len(list))
+	}
+}
