@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,4 +224,32 @@ func refused(t testing.TB, err error, status int, code string) {
 func reveal(s claviger.Secret) (text string) {
 	s.Use(func(b []byte) { text = string(b) })
 	return text
+}
+
+// operator mints a token of the first application.
+func (x *consent) operator() string {
+	x.t.Helper()
+	a := x.Do(call{Method: "POST", Path: "/api/v1/account/applications/token", Body: map[string]string{"client_id": x.ClientID, "client_secret": x.ClientSecret}})
+	if a.Status >= 300 {
+		x.t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	return a.Field("access_token")
+}
+
+// clock is a clock that is moved.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
 }

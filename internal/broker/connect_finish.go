@@ -196,7 +196,14 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 		if conn, err = b.put(ctx, tx, t, c, f, creds); err != nil {
 			return err
 		}
-		return b.close(ctx, tx, c, f)
+		if err := b.close(ctx, tx, c, f); err != nil {
+			return err
+		}
+		event := claviger.EventConnectionCreated
+		if f.Reconnect {
+			event = claviger.EventConnectionUpdated
+		}
+		return b.announce(ctx, tx, event, &conn)
 	})
 	b.lives.drop(f.Draft.ID)
 	if claviger.IsKind(err, claviger.KindConflict) {
