@@ -97,6 +97,9 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	if err != nil {
 		return nil, nil, err
 	}
+	if m := l.method; m.OAuth != nil && (!consents(m) || len(m.Fields) > 0) {
+		return nil, nil, claviger.Invalid("authMethod", "unsupported_auth_type", "Connections by %s of %s cannot be made yet: only those that a person consents to, with the organization's own OAuth client.", m.Key, connector.Key)
+	}
 	warnings, err := catalog.CheckCredentials(l.method, in.Credentials)
 	if err != nil {
 		return nil, nil, err
