@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -252,4 +253,26 @@ func (c *clock) move(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
+}
+
+func sorted(list []string) string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+// noted fails the test unless the ledger has an entry of this code.
+func (x *consent) noted(code string) {
+	x.t.Helper()
+	eventually(x.t, "the ledger has "+code, func() bool {
+		for e, err := range x.api.Audit(x.t.Context(), client.AuditQuery{}) {
+			if err != nil {
+				x.t.Fatal(err)
+			}
+			if e.Code == code {
+				return true
+			}
+		}
+		return false
+	})
 }

@@ -57,6 +57,7 @@ type Options struct {
 	Data        string // the data folder; default: a temporary one
 	MasterKey   string // a key URL; default: a file in the data folder
 	LedgerMode  string
+	PublicURL   string // what browsers see; default: the address itself
 	EgressAllow string
 	Secrets     string
 	Now         func() time.Time
@@ -132,7 +133,7 @@ func open(t testing.TB, o Options) (*Server, error) {
 func settings(t testing.TB, o Options) app.Settings {
 	t.Helper()
 	s := app.Settings{
-		Data: o.Data, DatabaseURL: o.DatabaseURL, LedgerMode: o.LedgerMode, EgressAllow: o.EgressAllow, Secrets: o.Secrets,
+		Data: o.Data, DatabaseURL: o.DatabaseURL, LedgerMode: o.LedgerMode, PublicURL: o.PublicURL, EgressAllow: o.EgressAllow, Secrets: o.Secrets,
 	}
 	if s.Data == "" {
 		s.Data = t.TempDir()
