@@ -201,8 +201,8 @@ type snooze struct{ after time.Duration }
 // Error answers the text for a log.
 func (s snooze) Error() string { return "jobs: again in " + s.after.String() }
 
-// Snooze, answered by a job, makes it come again after a pause without counting as a
-// failure.
+// Snooze is an error that a job answers to come again after a pause, without counting as
+// a failure.
 func Snooze(after time.Duration) error { return snooze{max(after, 0)} }
 
 type discard struct{ cause error }
@@ -213,5 +213,5 @@ func (d discard) Error() string { return "jobs: discarded: " + d.cause.Error() }
 // Unwrap answers the cause.
 func (d discard) Unwrap() error { return d.cause }
 
-// Discard, answered by a job, ends it at once: trying again would not help.
+// Discard is an error that a job answers to end at once: trying again would not help.
 func Discard(cause error) error { return discard{cause} }

@@ -93,6 +93,7 @@ func migrateQueuePostgres(ctx context.Context, pool *pgxpool.Pool) error {
 			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(queueLock)); err != nil {
 				return err
 			}
+			//lint:ignore SA1019 the lock and the migration belong together, and it is one version at a time
 			result, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
 			if err == nil {
 				applied = len(result.Versions)
@@ -115,15 +116,7 @@ func migrateQueueSQLite(ctx context.Context, db *sql.DB) error {
 	if done, err := migrator.Validate(ctx, nil); err == nil && done.OK {
 		return nil
 	}
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing
-	if _, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, nil); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return err
 	}
 	return compact(ctx, db)
