@@ -171,6 +171,9 @@ func (s *Server) Roots() *x509.CertPool {
 	return pool
 }
 
+// Certificate answers the server's certificate, for a process that has to trust it.
+func (s *Server) Certificate() *x509.Certificate { return s.http.Certificate() }
+
 // Egress answers a client to which the operator opened loopback and this server's
 // authority. change, if not nil, edits its configuration.
 func (s *Server) Egress(t testing.TB, change func(*egress.Config)) *egress.Client {

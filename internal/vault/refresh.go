@@ -31,8 +31,8 @@ type Refresh struct {
 	// of the Event constants. It may run again. nil: nobody wants to know.
 	Announce func(ctx context.Context, tx *store.Tx, event string, conn *claviger.Connection) error
 	// Discard is handed the tokens of a connection that was deleted while they were on
-	// their way. nil: they are revoked at the vendor, once.
-	Discard func(ctx context.Context, conn *claviger.Connection, tokens claviger.Credentials)
+	// their way. If it is nil or fails, they are revoked at the vendor, once.
+	Discard func(ctx context.Context, conn *claviger.Connection, tokens claviger.Credentials) error
 	// Node names this process in leases; a random name if empty.
 	Node string
 	// Lease is how long a lease lasts without a heartbeat; 10 s if zero.
@@ -119,19 +119,18 @@ func (v *Vault) Close(ctx context.Context) error {
 	}
 }
 
-// clock answers the time that tokens expire by. The wall clock may be set back, and an
-// expired token must not come back to life with it: what the monotonic clock says has
-// passed has passed. It stands still while a machine sleeps, so the later of the two
-// counts.
-func (k *keeping) clock(now time.Time) time.Time {
-	return later(now.Round(0), k.base.Round(0).Add(now.Sub(k.base)))
-}
+// clock answers the time that tokens expire by.
+func (k *keeping) clock(now time.Time) time.Time { return steady(k.base, now, now.Sub(k.base)) }
 
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
+// steady answers the later of the wall clock and of what the monotonic clock says. The
+// wall clock may be set back, and an expired token must not come back to life with it;
+// the monotonic one stands still while a machine sleeps.
+func steady(base, wall time.Time, passed time.Duration) time.Time {
+	wall, counted := wall.Round(0), base.Round(0).Add(passed)
+	if wall.Before(counted) {
+		return counted
 	}
-	return a
+	return wall
 }
 
 // freshTokens is [Vault.Fresh] for a connection whose access token expires.

@@ -30,19 +30,20 @@ func onEngines(t *testing.T, test func(t *testing.T, url string)) {
 
 // stand is one organization's connection at a scripted vendor, and the nodes that use it.
 type stand struct {
-	t      *testing.T
-	url    string
-	server *oauthserver.Server
-	method *claviger.AuthMethod
-	kek    seal.KEK
-	moved  atomic.Int64 // the clock's distance from the real one
-	caller claviger.Caller
-	system claviger.Caller
-	ws     claviger.WorkspaceID
-	nodes  []*node
-	events []string
-	mu     sync.Mutex
-	region claviger.RegionID
+	t         *testing.T
+	url       string
+	server    *oauthserver.Server
+	method    *claviger.AuthMethod
+	kek       seal.KEK
+	masterKey []byte
+	moved     atomic.Int64 // the clock's distance from the real one
+	caller    claviger.Caller
+	system    claviger.Caller
+	ws        claviger.WorkspaceID
+	nodes     []*node
+	events    []string
+	mu        sync.Mutex
+	region    claviger.RegionID
 }
 
 // node is one process's share: its own store, gate and vault.
@@ -57,7 +58,13 @@ type node struct {
 // if not nil, edits the connector's oauth2 section.
 func newStand(t *testing.T, url string, policy oauthserver.Policy, count int, change func(*claviger.OAuth)) *stand {
 	t.Helper()
-	s := &stand{t: t, url: url, kek: newKEK(t)}
+	s := &stand{t: t, url: url, masterKey: make([]byte, 32)}
+	_, _ = rand.Read(s.masterKey) // never fails
+	kek, err := seal.LocalKEK(claviger.NewSecret(s.masterKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kek = kek
 	policy.Now = s.now
 	s.server = oauthserver.Start(t, policy)
 	rules := s.server.Rules()

@@ -298,7 +298,9 @@ func TestAbuse_083_Lifetimes(t *testing.T) {
 		d := c.ExpiresAt.Sub(now)
 		return d > 59*time.Minute && d <= time.Hour
 	}
-	unknown := func(c claviger.Connection, _ time.Time) bool { return c.ExpiresAt.IsZero() && c.RefreshAt.Year() == 9999 }
+	unknown := func(c claviger.Connection, _ time.Time) bool {
+		return c.ExpiresAt.IsZero() && c.RefreshAt.Year() == 9999
+	}
 	for name, c := range map[string]struct {
 		expires any
 		holds   func(claviger.Connection, time.Time) bool
