@@ -53,7 +53,45 @@ func TestConnect_FromConsentToCall(t *testing.T) {
 		}
 		_, err = x.api.FinishConnection(t.Context(), conn.ID, code)
 		refused(t, err, 409, "nothing_to_finish")
+		test, err := x.api.TestConnection(t.Context(), conn.ID)
+		if err != nil || test.Status != "passed" {
+			t.Errorf("the test found %+v, %v", test, err)
+		}
+		token := "at_of-somebody-else"
+		_, err = x.api.UpdateConnection(t.Context(), conn.ID, api.UpdateConnection{Credentials: map[string]*string{"accessToken": &token}})
+		refused(t, err, 422, "reconnect_required")
 	})
+}
+
+func TestConnect_AServiceGetsItsOwnTokens(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	document := strings.NewReplacer(`"grant":"authorizationCode"`, `"grant":"clientCredentials"`, `"authorizeUrl":"`+x.vendor.URL+`/authorize",`, "").
+		Replace(string(vendorDocument(x.vendor, "service")))
+	if _, err := x.api.PutConnector(t.Context(), "service", []byte(document)); err != nil {
+		t.Fatal(err)
+	}
+	in := api.CreateConnection{Connector: "service", AuthMethod: "oauth", Name: "service"}
+	_, err := x.api.CreateConnection(t.Context(), in)
+	refused(t, err, 409, "oauth_client_missing")
+	wrong := api.PutOAuthClient{ClientID: x.vendor.Client.ID, ClientSecret: "wrong"}
+	if _, err = x.api.PutOAuthClient(t.Context(), "service", wrong); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := x.api.CreateConnection(t.Context(), in); err == nil {
+		t.Errorf("with a wrong secret it is connected: %+v", conn)
+	}
+	wrong.ClientSecret = reveal(x.vendor.Client.Secret)
+	if _, err = x.api.PutOAuthClient(t.Context(), "service", wrong); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := x.api.CreateConnection(t.Context(), in)
+	if err != nil || conn.Status != "active" || conn.HealthStatus != "healthy" || conn.AuthorizeURL != "" {
+		t.Fatalf("connected: %+v, %v", conn, err)
+	}
+	run, err := x.api.RunAction(t.Context(), api.RunAction{ActionIdentifier: "service.whoami", ConnectionID: conn.ID})
+	if err != nil || run.Status != "succeeded" {
+		t.Errorf("the action answered %+v, %v", run, err)
+	}
 }
 
 func TestConnect_ThePageOfASession(t *testing.T) {

@@ -65,7 +65,7 @@ func (b *Broker) canConsent(ctx context.Context, s claviger.Scope, l *live) erro
 		return err
 	}
 	if l.method.OAuth.DPoP {
-		return claviger.Errorf(claviger.KindConflict, "dpop_unsupported", "Tokens of %s are bound to a key (DPoP), which connections cannot use yet.", l.connector.Name)
+		return dpopUnsupported(l.connector)
 	}
 	if _, err := b.resolveOAuth(l); err != nil {
 		return err

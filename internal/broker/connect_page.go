@@ -106,8 +106,8 @@ func (b *Broker) choices(ctx context.Context, c claviger.Caller, s claviger.Conn
 	var out []ConnectChoice
 	for i := range k.Auth {
 		m := &k.Auth[i]
-		if m.OAuth != nil && !consents(m) || old != nil && m.Key != old.AuthMethod {
-			continue // a grant without a person, or another way than before
+		if m.OAuth != nil && (!consents(m) || len(m.Fields) > 0) || old != nil && m.Key != old.AuthMethod {
+			continue // a grant without a person, a client of one's own, or another way than before
 		}
 		settings := s.Settings
 		if old != nil {

@@ -29,6 +29,9 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 	if consents(l.method) && len(in.Credentials) == 0 {
 		return b.beginConnection(ctx, c, l)
 	}
+	if mints(l.method) {
+		return b.mintConnection(ctx, c, l, in)
+	}
 	if !in.SkipValidation {
 		p, err := b.validate(ctx, c, claviger.ConnectionsCreate, l, in.Credentials)
 		if err != nil {
@@ -97,8 +100,8 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	if err != nil {
 		return nil, nil, err
 	}
-	if m := l.method; m.OAuth != nil && (!consents(m) || len(m.Fields) > 0) {
-		return nil, nil, claviger.Invalid("authMethod", "unsupported_auth_type", "Connections by %s of %s cannot be made yet: only those that a person consents to, with the organization's own OAuth client.", m.Key, connector.Key)
+	if m := l.method; m.OAuth != nil && !mints(m) && (!consents(m) || len(m.Fields) > 0) {
+		return nil, nil, claviger.Invalid("authMethod", "unsupported_auth_type", "Connections by %s of %s cannot be made yet: only those that a person consents to or that the organization's own OAuth client gets for itself.", m.Key, connector.Key)
 	}
 	warnings, err := catalog.CheckCredentials(l.method, in.Credentials)
 	if err != nil {

@@ -126,6 +126,9 @@ func (r *renewal) prepare(ctx context.Context) error {
 	if !given && !moved {
 		return nil
 	}
+	if r.live.method.OAuth != nil {
+		return tokensStay(given)
+	}
 	if moved && !r.approved() {
 		if err := r.needsSecrets(); err != nil {
 			return err
@@ -150,6 +153,15 @@ func (r *renewal) prepare(ctx context.Context) error {
 		return nil
 	}
 	return r.prove(ctx)
+}
+
+// tokensStay refuses to set tokens by hand, and to take those that a person consented to
+// for one host to another.
+func tokensStay(given bool) *claviger.Error {
+	if given {
+		return claviger.Invalid("credentials", "reconnect_required", "The vendor issues this connection's tokens. Connect it again with POST /v1/connect/sessions and its connectionId.")
+	}
+	return claviger.Invalid("settings", "reconnect_required", "This change moves the connection to another host, which its tokens were not issued for. Create a new connection there.")
 }
 
 // activate ends the wait for new credentials.
