@@ -78,7 +78,14 @@ func TestAbuse_219_EveryForgeryIsFound(t *testing.T) {
 		found string // the problem that the report must name
 	}{
 		"edit a field": {func(t *testing.T, b *book) {
-			exec(t, b.db, "UPDATE ledger SET actor_id = 'key_somebody_else' WHERE stream = $1 AND sequence = 5", b.stream)
+			exec(t, b.db, "UPDATE ledger SET facts = replace(facts, 'actor_id=key_', 'actor_id=key_somebody_else_') WHERE stream = $1 AND sequence = 5", b.stream)
+		}, "edited"},
+		"edit a column": {func(t *testing.T, b *book) {
+			exec(t, b.db, "UPDATE ledger SET verb = 'connections:read' WHERE stream = $1 AND sequence = 5", b.stream)
+		}, "edited"},
+		"add a second value of a field": {func(t *testing.T, b *book) {
+			exec(t, b.db, `UPDATE ledger SET facts = facts || 'host=elsewhere.example
+' WHERE stream = $1 AND sequence = 5`, b.stream)
 		}, "edited"},
 		"edit a status": {func(t *testing.T, b *book) {
 			exec(t, b.db, "UPDATE ledger SET status_code = status_code + 1 WHERE stream = $1 AND sequence = $2", b.stream, b.entries)
@@ -119,7 +126,7 @@ func TestAbuse_219_EveryForgeryIsFound(t *testing.T) {
 		}, "stream"},
 		"insert a row": {func(t *testing.T, b *book) {
 			exec(t, b.db, strings.ReplaceAll(`INSERT INTO ledger SELECT stream, sequence + 1, 'evt_x', COLS FROM ledger WHERE stream = $1 AND sequence = $2`, "COLS",
-				"at, organization, workspace, actor_kind, actor_id, verb, resource_type, resource_id, connection, connector, host, outcome, code, status_code, duration, request_id, address, usage, slot, action, mac"), b.stream, b.entries)
+				"at, organization, workspace, connection, verb, outcome, status_code, duration, request_id, facts, mac"), b.stream, b.entries)
 		}, "stream"},
 		"delete a checkpoint": {func(t *testing.T, b *book) {
 			b.again(t) // so that there is a later one
@@ -129,7 +136,7 @@ func TestAbuse_219_EveryForgeryIsFound(t *testing.T) {
 			exec(t, b.db, "UPDATE checkpoints SET body = mac WHERE sequence = 1")
 		}, "checkpoint"},
 		"the chain under another key": {func(t *testing.T, b *book) {
-			exec(t, b.db, "UPDATE ledger SET code = 'forged', mac = $1 WHERE stream = $2 AND sequence = $3", make([]byte, 32), b.stream, b.entries)
+			exec(t, b.db, "UPDATE ledger SET outcome = 'forged', mac = $1 WHERE stream = $2 AND sequence = $3", make([]byte, 32), b.stream, b.entries)
 			exec(t, b.db, "UPDATE streams SET mac = $1, head_mac = $1 WHERE id = $2", make([]byte, 32), b.stream)
 		}, "edited"},
 	} {

@@ -46,20 +46,23 @@ func (tx *Tx) Stream(ctx context.Context, id string) (Stream, error) {
 	return s, err
 }
 
+// The columns of an entry; all but the first are given anew for each.
 const (
-	ledgerColumns = "stream, sequence, id, at, organization, workspace, actor_kind, actor_id, verb, resource_type, resource_id," +
-		" connection, connector, host, outcome, code, status_code, duration, request_id, address, usage, slot, action, mac"
-	ledgerWidth = 24
+	ledgerColumns = "stream, sequence, id, at, organization, workspace, connection, verb, outcome, status_code, duration, request_id, facts, mac"
+	ledgerWidth   = 14
 )
 
 // ledgerChunks are the numbers of entries that one statement adds. Few forms, so
 // that each is prepared once; large ones, because a statement has a cost of its own.
 var ledgerChunks = [...]int{64, 32, 16, 8, 4, 2, 1}
 
-func ledgerInserts(d *dialect) map[int]string {
+// ledgerInserts answers the statements of an engine that has no cheaper way than INSERT.
+// Their first parameter is the stream, the others are the entries' values.
+func ledgerInserts() map[int]string {
 	out := map[int]string{}
+	row := "(?1" + strings.Repeat(",?", ledgerWidth-1) + ")"
 	for _, n := range ledgerChunks {
-		out[n] = d.insert("INSERT INTO ledger ("+ledgerColumns+")", n, ledgerWidth, "")
+		out[n] = "INSERT INTO ledger (" + ledgerColumns + ") VALUES " + row + strings.Repeat(","+row, n-1)
 	}
 	return out
 }
@@ -94,24 +97,28 @@ func ledgerColumnNames() []string {
 // entryRows answers the entries' values one by one, in memory used again.
 func entryRows(stream string, entries []claviger.Entry) func() ([]any, bool) {
 	args := make([]any, 0, ledgerWidth)
+	var space []byte
 	i := 0
 	return func() ([]any, bool) {
 		if i == len(entries) {
 			return nil, false
 		}
-		args = appendEntry(args[:0], stream, &entries[i])
+		space = appendFacts(space[:0], &entries[i])
+		args = appendEntry(append(args[:0], stream), &entries[i], string(space))
 		i++
 		return args, true
 	}
 }
 
 func (tx *Tx) insertEntries(ctx context.Context, stream string, entries []claviger.Entry) error {
-	args := make([]any, 0, min(len(entries), ledgerChunks[0])*ledgerWidth)
+	args := make([]any, 0, 1+min(len(entries), ledgerChunks[0])*(ledgerWidth-1))
+	var space []byte
 	for rest := entries; len(rest) > 0; {
 		n := chunk(len(rest))
-		args = args[:0]
+		args = append(args[:0], stream)
 		for i := range rest[:n] {
-			args = appendEntry(args, stream, &rest[i])
+			space = appendFacts(space[:0], &rest[i])
+			args = appendEntry(args, &rest[i], string(space))
 		}
 		if _, err := tx.exec(ctx, tx.home.appends[n], args...); err != nil {
 			return err
@@ -140,19 +147,20 @@ func (tx *Tx) moveHead(ctx context.Context, s Stream, before int64) error {
 		s.Head.Sequence, filled(s.Head.MAC), filled(s.HeadMAC), now, s.ID, before)
 }
 
-func appendEntry(args []any, stream string, e *claviger.Entry) []any {
-	return append(args, stream, e.Sequence, string(e.ID), millis(e.Time), string(e.Organization), string(e.Workspace),
-		string(e.ActorKind), e.ActorID, string(e.Verb), e.ResourceType, e.ResourceID,
-		string(e.Connection), e.Connector, e.Host, string(e.Outcome), e.Code, int64(e.StatusCode), int64(e.Duration),
-		e.RequestID, e.Address, string(e.Usage), e.Slot, e.Action, filled(e.MAC))
+// appendEntry appends the values of an entry's columns after the stream.
+func appendEntry(args []any, e *claviger.Entry, facts string) []any {
+	return append(args, e.Sequence, string(e.ID), millis(e.Time), string(e.Organization), string(e.Workspace),
+		string(e.Connection), string(e.Verb), string(e.Outcome), int64(e.StatusCode), int64(e.Duration), e.RequestID, facts, filled(e.MAC))
 }
 
 func scanEntry(r row) (claviger.Entry, error) {
 	var e claviger.Entry
 	var at int64
-	err := r.Scan(&e.Stream, &e.Sequence, &e.ID, &at, &e.Organization, &e.Workspace, &e.ActorKind, &e.ActorID, &e.Verb, &e.ResourceType, &e.ResourceID,
-		&e.Connection, &e.Connector, &e.Host, &e.Outcome, &e.Code, &e.StatusCode, &e.Duration, &e.RequestID, &e.Address, &e.Usage, &e.Slot, &e.Action, &e.MAC)
+	var facts string
+	err := r.Scan(&e.Stream, &e.Sequence, &e.ID, &at, &e.Organization, &e.Workspace,
+		&e.Connection, &e.Verb, &e.Outcome, &e.StatusCode, &e.Duration, &e.RequestID, &facts, &e.MAC)
 	e.Time = fromMillis(at)
+	readFacts(&e, facts)
 	return e, err
 }
 

@@ -49,26 +49,21 @@ func (f LedgerFilter) conditions(s claviger.Scope) (*where, error) {
 	if !f.To.IsZero() {
 		w.and("id < ? AND at < ?", idFloor(f.To.Add(idSlack)), millis(f.To))
 	}
-	for _, c := range []struct{ column, value string }{
-		{"organization", string(f.Organization)},
-		{"workspace", string(f.Workspace)},
-		{"actor_kind", string(f.ActorKind)},
-		{"actor_id", f.ActorID},
-		{"verb", string(f.Verb)},
-		{"resource_type", f.ResourceType},
-		{"resource_id", f.ResourceID},
-		{"connection", string(f.Connection)},
-		{"connector", f.Connector},
-		{"host", f.Host},
-		{"outcome", string(f.Outcome)},
-		{"code", f.Code},
-		{"request_id", f.RequestID},
-		{"address", f.Address},
-		{"usage", string(f.Usage)},
-		{"slot", f.Slot},
-		{"action", f.Action},
-	} {
-		w.equal(c.column, c.value)
+	w.equal("organization", string(f.Organization))
+	w.equal("workspace", string(f.Workspace))
+	w.equal("connection", string(f.Connection))
+	w.equal("verb", string(f.Verb))
+	w.equal("outcome", string(f.Outcome))
+	w.equal("request_id", f.RequestID)
+	for _, fact := range factsOf(&claviger.Entry{
+		ActorKind: f.ActorKind, ActorID: f.ActorID, ResourceType: f.ResourceType, ResourceID: f.ResourceID, Connector: f.Connector,
+		Host: f.Host, Code: f.Code, Address: f.Address, Usage: f.Usage, Slot: f.Slot, Action: f.Action,
+	}) {
+		if *fact.value != "" {
+			// The one search for a part of a text that both engines name alike and
+			// that minds capitals.
+			w.and("replace(facts, ?, '') <> facts", factLine(fact.name, *fact.value))
+		}
 	}
 	if f.StatusCode != 0 {
 		w.and("status_code = ?", int64(f.StatusCode))

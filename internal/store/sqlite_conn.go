@@ -86,6 +86,11 @@ type sqliteWriterConn struct {
 	turn       chan struct{} // holds one token: the right to write
 	conn       *sql.Conn     // with the turn only; nil after a fault
 	statements map[string]*sql.Stmt
+	// changes are the statements without an answer. They run on the driver's own
+	// connection: database/sql copies and boxes each argument, which for a batch of
+	// the ledger costs as much as a tenth of the insert.
+	changes map[string]driver.Stmt
+	values  []driver.NamedValue // of the change that runs, in memory used again
 }
 
 // openWriter opens the file for writing and brings its tables up to date.
@@ -104,7 +109,7 @@ func openWriter(ctx context.Context, path string) (*sqliteWriterConn, error) {
 		_ = db.Close()
 		return nil, err
 	}
-	w := &sqliteWriterConn{db: db, turn: make(chan struct{}, 1), statements: map[string]*sql.Stmt{}}
+	w := &sqliteWriterConn{db: db, turn: make(chan struct{}, 1), statements: map[string]*sql.Stmt{}, changes: map[string]driver.Stmt{}}
 	w.turn <- struct{}{}
 	return w, nil
 }
@@ -136,10 +141,7 @@ func (w *sqliteWriterConn) begin(ctx context.Context) (transaction, error) {
 
 // discard drops the connection after a fault; the next transaction opens another.
 func (w *sqliteWriterConn) discard() {
-	for _, s := range w.statements {
-		_ = s.Close()
-	}
-	clear(w.statements)
+	w.forget()
 	// Closing the driver's connection, not only handing it back, is what ends a
 	// transaction that could not be rolled back.
 	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
@@ -153,12 +155,81 @@ func (w *sqliteWriterConn) close() error {
 	}
 	close(w.turn) // nobody writes again
 	if w.conn != nil {
-		for _, s := range w.statements {
-			_ = s.Close()
-		}
+		w.forget()
 		_ = w.conn.Close()
 	}
 	return w.db.Close()
+}
+
+// forget closes the prepared statements.
+func (w *sqliteWriterConn) forget() {
+	for _, s := range w.statements {
+		_ = s.Close()
+	}
+	clear(w.statements)
+	_ = w.conn.Raw(func(any) error {
+		for _, s := range w.changes {
+			_ = s.Close()
+		}
+		return nil
+	})
+	clear(w.changes)
+}
+
+// change runs a statement without an answer and tells how many rows it touched.
+func (w *sqliteWriterConn) change(ctx context.Context, text string, args []any) (n int64, err error) {
+	w.values = w.values[:0]
+	defer func() { clear(w.values) }()
+	for i, a := range args {
+		switch a.(type) {
+		case string, int64, []byte, nil: // as the driver takes it
+		default:
+			if a, err = driver.DefaultParameterConverter.ConvertValue(a); err != nil {
+				return 0, err
+			}
+		}
+		w.values = append(w.values, driver.NamedValue{Ordinal: i + 1, Value: a})
+	}
+	err = w.conn.Raw(func(raw any) error {
+		s, keep, err := w.prepared(ctx, raw, text)
+		if err != nil {
+			return err
+		}
+		if !keep {
+			defer func() { _ = s.Close() }()
+		}
+		runner, ok := s.(driver.StmtExecContext)
+		if !ok {
+			return errDriver
+		}
+		r, err := runner.ExecContext(ctx, w.values)
+		if err == nil {
+			n, err = r.RowsAffected()
+		}
+		return err
+	})
+	return n, err
+}
+
+var errDriver = errors.New("store: the driver of SQLite cannot run prepared statements")
+
+// prepared answers the prepared form of a change, and whether it is kept.
+func (w *sqliteWriterConn) prepared(ctx context.Context, raw any, text string) (s driver.Stmt, keep bool, err error) {
+	if s = w.changes[text]; s != nil {
+		return s, true, nil
+	}
+	preparer, ok := raw.(driver.ConnPrepareContext)
+	if !ok {
+		return nil, false, errDriver
+	}
+	if s, err = preparer.PrepareContext(ctx, text); err != nil {
+		return nil, false, err
+	}
+	if len(w.changes) >= statementCache {
+		return s, false, nil
+	}
+	w.changes[text] = s
+	return s, true, nil
 }
 
 func (w *sqliteWriterConn) statement(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -203,21 +274,7 @@ func (t *sqliteTx) exec(ctx context.Context, statement string, args []any) (n in
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	ctx = context.WithoutCancel(ctx)
-	s, err := t.writer.statement(ctx, statement)
-	if err != nil {
-		return 0, err
-	}
-	var r sql.Result
-	if s == nil {
-		r, err = t.writer.conn.ExecContext(ctx, statement, args...)
-	} else {
-		r, err = s.ExecContext(ctx, args...)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
+	return t.writer.change(context.WithoutCancel(ctx), statement, args)
 }
 
 func (t *sqliteTx) query(ctx context.Context, statement string, args []any) (rs rows, err error) {

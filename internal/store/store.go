@@ -40,7 +40,8 @@ type database struct {
 	engine
 	*dialect
 	region claviger.RegionID
-	// appends are the statements that add ledger entries, by their number.
+	// appends are the statements that add ledger entries, by their number, where
+	// there is no copier.
 	appends map[int]string
 }
 
@@ -101,7 +102,7 @@ func openDatabase(ctx context.Context, url string) (*database, error) {
 	default:
 		return nil, claviger.Invalid("database.url", "invalid_database_url", "The database URL begins with neither sqlite: nor postgres://.")
 	}
-	d.appends = ledgerInserts(d.dialect)
+	d.appends = ledgerInserts()
 	return d, nil
 }
 
