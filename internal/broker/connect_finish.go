@@ -253,10 +253,17 @@ func (b *Broker) put(ctx context.Context, tx *store.Tx, t *gate.Ticket, c clavig
 		}
 		conn, err = draft, tx.CreateConnection(ctx, c.Scope, draft, sealed)
 	}
-	if err != nil || creds[vault.AccessToken].Empty() {
+	if err == nil && !creds[vault.AccessToken].Empty() {
+		err = tx.PutGrant(ctx, c.Scope, grantOf(f))
+	}
+	if err != nil {
 		return conn, err
 	}
-	return conn, tx.PutGrant(ctx, c.Scope, grantOf(f))
+	what := claviger.EventConnectionCreated
+	if f.Existing {
+		what = claviger.EventConnectionUpdated
+	}
+	return conn, b.announce(ctx, tx, what, &conn)
 }
 
 // renewed answers a connection with what a flow found out. Names, tags and what else
