@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"claviger"
 	"claviger/internal/authn"
 	"claviger/internal/egress"
+	"claviger/internal/events"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
 	"claviger/internal/vault"
@@ -26,8 +28,13 @@ const (
 func (a *App) keepFresh(out *egress.Client) error {
 	return a.vault.KeepFresh(vault.Refresh{
 		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource}, Caller: authn.System,
-		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Log: a.log,
+		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Log: a.log,
 	})
+}
+
+// announce sends an event about a connection to the organization's endpoints.
+func (a *App) announce(ctx context.Context, tx *store.Tx, event claviger.EventType, conn *claviger.Connection) error {
+	return a.events.Emit(ctx, tx, conn.Organization, conn.Workspace, event, events.OfConnection(conn))
 }
 
 // tend looks after tokens that no call looks after, at once and then again and again

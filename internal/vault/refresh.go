@@ -27,9 +27,10 @@ type Refresh struct {
 	// Changed is told of each connection whose row was changed here, so that what is
 	// remembered of it is forgotten. nil: nobody wants to know.
 	Changed func(claviger.ConnectionID)
-	// Announce records an event about a connection in the transaction of its change: one
-	// of the Event constants. It may run again. nil: nobody wants to know.
-	Announce func(ctx context.Context, tx *store.Tx, event string, conn *claviger.Connection) error
+	// Announce records an event about a connection in the transaction of its change:
+	// updated when scopes narrowed, refresh_failed at the first failure in a row,
+	// reauthorization_required. It may run again. nil: nobody wants to know.
+	Announce func(ctx context.Context, tx *store.Tx, event claviger.EventType, conn *claviger.Connection) error
 	// Discard is handed the tokens of a connection that was deleted while they were on
 	// their way. If it is nil or fails, they are revoked at the vendor, once.
 	Discard func(ctx context.Context, conn *claviger.Connection, tokens claviger.Credentials) error
@@ -41,13 +42,6 @@ type Refresh struct {
 	Wait time.Duration
 	Log  *slog.Logger // nil: discarded
 }
-
-// The events that a refresh announces.
-const (
-	EventUpdated       = "connection.updated"                  // granted scopes changed
-	EventRefreshFailed = "connection.refresh_failed"           // the first failure in a row
-	EventReauthorize   = "connection.reauthorization_required" // its owner must connect again
-)
 
 const (
 	leaseTTL   = 10 * time.Second
@@ -90,7 +84,7 @@ func (v *Vault) KeepFresh(r Refresh) error {
 		r.Changed = func(claviger.ConnectionID) {}
 	}
 	if r.Announce == nil {
-		r.Announce = func(context.Context, *store.Tx, string, *claviger.Connection) error { return nil }
+		r.Announce = func(context.Context, *store.Tx, claviger.EventType, *claviger.Connection) error { return nil }
 	}
 	if r.Log == nil {
 		r.Log = slog.New(slog.DiscardHandler)

@@ -152,8 +152,10 @@ func (h *holding) adopt(ctx context.Context) (again bool, err error) {
 	return h.settle(ctx, raw)
 }
 
-func (h *holding) answerBinding() claviger.Binding {
-	b := h.row.conn.Binding()
+func (h *holding) answerBinding() claviger.Binding { return answerBinding(&h.row.conn) }
+
+func answerBinding(conn *claviger.Connection) claviger.Binding {
+	b := conn.Binding()
 	b.Purpose = "grant-answer"
 	return b
 }

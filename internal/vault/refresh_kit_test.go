@@ -41,7 +41,7 @@ type stand struct {
 	system    claviger.Caller
 	ws        claviger.WorkspaceID
 	nodes     []*node
-	events    []string
+	events    []claviger.EventType
 	mu        sync.Mutex
 	region    claviger.RegionID
 }
@@ -109,7 +109,7 @@ func (s *stand) open(r vault.Refresh) *node {
 	r.Method = func(context.Context, claviger.Scope, *claviger.Connection) (*claviger.AuthMethod, error) {
 		return s.method, nil
 	}
-	r.Announce = func(_ context.Context, _ *store.Tx, event string, _ *claviger.Connection) error {
+	r.Announce = func(_ context.Context, _ *store.Tx, event claviger.EventType, _ *claviger.Connection) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, event)
@@ -298,7 +298,7 @@ func (n *node) change(id claviger.ConnectionID, change func(*claviger.Connection
 	}
 }
 
-func (s *stand) announced(event string) bool {
+func (s *stand) announced(event claviger.EventType) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Contains(s.events, event)

@@ -40,15 +40,20 @@ func (h *holding) commit(ctx context.Context, tokens claviger.Tokens) (again boo
 			return err
 		}
 		if narrowed {
-			return h.vault.keep.Announce(ctx, tx, EventUpdated, &next.conn)
+			return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionUpdated, &next.conn)
 		}
 		return nil
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
 		h.answer = nil
-		h.row, err = h.read(ctx)
+		if h.row, err = h.read(ctx); err == nil && h.row.conn.Status == claviger.StatusRevoked {
+			return false, h.revoke(ctx, tokens)
+		}
 		return false, err
+	case errors.Is(err, store.ErrFenced) && h.deleted(ctx):
+		h.answer = nil
+		return false, h.revoke(ctx, tokens)
 	case err != nil:
 		return h.answer != nil, err
 	}
@@ -107,15 +112,29 @@ func same(a, b claviger.Secret) (equal bool) {
 func (h *holding) discard(ctx context.Context) error {
 	raw := *h.answer
 	h.answer = nil
-	gone := claviger.StatusRevoked.Refusal()
 	tokens, err := oauth.Parse(h.party.cfg, h.party.client, raw)
 	if err != nil {
-		return gone
+		return claviger.StatusRevoked.Refusal()
 	}
+	return h.revoke(ctx, tokens)
+}
+
+// deleted reports whether the connection is gone, and not only the lease.
+func (h *holding) deleted(ctx context.Context) bool {
+	row, err := h.read(ctx)
+	return err == nil && row.conn.Status == claviger.StatusRevoked
+}
+
+// revoke hands on the tokens of a deleted connection, or revokes them itself.
+func (h *holding) revoke(ctx context.Context, tokens claviger.Tokens) error {
+	gone := claviger.StatusRevoked.Refusal()
 	k := h.vault.keep
 	if k.Discard != nil {
-		k.Discard(ctx, &h.row.conn, claviger.Credentials{AccessToken: tokens.Access, RefreshToken: tokens.Refresh})
-		return gone
+		err := k.Discard(ctx, &h.row.conn, claviger.Credentials{AccessToken: tokens.Access, RefreshToken: tokens.Refresh})
+		if err == nil {
+			return gone
+		}
+		k.Log.Error("tokens of a deleted connection could not be kept to be revoked", "connection", string(h.id), "error", err)
 	}
 	for hint, token := range map[string]claviger.Secret{oauth.HintRefresh: tokens.Refresh, oauth.HintAccess: tokens.Access} {
 		if token.Empty() {
@@ -151,7 +170,9 @@ func (h *holding) postpone(ctx context.Context, cause error) error {
 		if err != nil || !first {
 			return err
 		}
-		return h.vault.keep.Announce(ctx, tx, EventRefreshFailed, &h.row.conn)
+		conn := h.row.conn
+		conn.LastError = &claviger.Fault{Code: e.FineCode(), Message: e.Message}
+		return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionRefreshFailed, &conn)
 	})
 	if err != nil {
 		return err
@@ -177,7 +198,7 @@ func (h *holding) distrust(ctx context.Context, cause error) error {
 			if err != nil {
 				return err
 			}
-			return h.vault.keep.Announce(ctx, tx, EventRefreshFailed, &conn)
+			return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionRefreshFailed, &conn)
 		})
 		if errors.Is(err, errSuperseded) {
 			h.row, err = h.read(ctx)
@@ -211,7 +232,7 @@ func (h *holding) end(ctx context.Context, code, why string) error {
 		if err != nil {
 			return err
 		}
-		return h.vault.keep.Announce(ctx, tx, EventReauthorize, &conn)
+		return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionReauthorize, &conn)
 	})
 	if errors.Is(err, errSuperseded) {
 		h.row, err = h.read(ctx)

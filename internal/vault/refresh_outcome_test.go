@@ -28,7 +28,7 @@ func (n *node) dead(id claviger.ConnectionID, cause string) {
 	if conn.Status != claviger.StatusReauthorize || conn.LastError == nil || conn.LastError.Code != cause {
 		n.t.Fatalf("status %s, %+v; want %s", conn.Status, conn.LastError, cause)
 	}
-	if !n.announced(vault.EventReauthorize) {
+	if !n.announced(claviger.EventConnectionReauthorize) {
 		n.t.Error("nobody was told")
 	}
 	before := n.sent()
@@ -159,7 +159,7 @@ func TestAbuse_079_FailuresThatPass(t *testing.T) {
 			if wait := g.RetryAt.Sub(s.now()); wait <= 0 || wait > 15*time.Minute {
 				t.Errorf("asked again in %s", wait)
 			}
-			if !n.announced(vault.EventRefreshFailed) || n.announced(vault.EventReauthorize) {
+			if !n.announced(claviger.EventConnectionRefreshFailed) || n.announced(claviger.EventConnectionReauthorize) {
 				t.Errorf("events: %v", s.events)
 			}
 			if !s.server.Alive(refresh) {
@@ -354,7 +354,7 @@ func TestNarrowerScopesAreRecorded(t *testing.T) {
 	s.pass(2 * time.Hour)
 	n.must(id)
 	conn, _ := n.row(id)
-	if len(conn.GrantedScopes) != 1 || conn.Health != claviger.HealthUnhealthy || conn.LastError.Code != "insufficient_scope" || !n.announced(vault.EventUpdated) {
+	if len(conn.GrantedScopes) != 1 || conn.Health != claviger.HealthUnhealthy || conn.LastError.Code != "insufficient_scope" || !n.announced(claviger.EventConnectionUpdated) {
 		t.Errorf("%v, %s, %+v, %v", conn.GrantedScopes, conn.Health, conn.LastError, s.events)
 	}
 	if g := n.grant(id); len(g.RequestedScopes) != 2 {
