@@ -167,6 +167,17 @@ func TestAbuse_048_WrongCodesWipe(t *testing.T) {
 		t.Errorf("%d refresh tokens live on at the vendor", n)
 	}
 	x.recorded("wrong_code")
+	// A session is closed by it.
+	s := x.session(api.CreateConnectSession{})
+	shownCode(t, bob.post(strings.TrimPrefix(s.ConnectURL, x.URL)+"/acme/token", url.Values{"credential.token": {"at_of-bob"}}))
+	for range 5 {
+		_, err := x.api.FinishConnectSession(t.Context(), s.ID, "AAAA-AAAA")
+		refused(t, err, 422, "wrong_code")
+	}
+	state, err := x.api.ConnectSession(t.Context(), s.ID)
+	if err != nil || state.Status != "failed" || state.Error == nil || state.Error.Code != "too_many_codes" {
+		t.Errorf("the session stands at %+v, %v", state, err)
+	}
 }
 
 func TestAbuse_048_OnlyTheInitiatorFinishes(t *testing.T) {

@@ -350,10 +350,12 @@ func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.Con
 		if err != nil || f.Session == "" {
 			return err
 		}
-		*f = next
 		_, err = tx.UpdateConnectSession(ctx, c.Scope, f.Session, func(s claviger.ConnectSession) (claviger.ConnectSession, error) {
 			if !s.Status.Final() {
 				s.Status, s.Fault = claviger.ConnectOpen, fault
+				if next.FinishTries >= maxFinishTries {
+					s.Status = claviger.ConnectFailed // somebody guesses: the page is closed
+				}
 			}
 			return s, nil
 		})

@@ -64,6 +64,9 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 				return s, sessionEnded()
 			}
 			s.Status, s.Fault = claviger.ConnectAwaiting, nil
+			if s.ExpiresAt.Before(next.ExpiresAt) {
+				s.ExpiresAt = next.ExpiresAt // finishing has its own ten minutes
+			}
 			return s, nil
 		})
 		return err
