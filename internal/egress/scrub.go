@@ -73,14 +73,80 @@ func find[T string | []byte](s *Scrubber, text T, from int) (start, end int) {
 			continue
 		}
 		at := i - s.window + 1
-		for _, f := range s.forms {
-			if len(text)-at >= len(f) && text[at] == f[0] && string(text[at:at+len(f)]) == string(f) {
-				return at, at + len(f)
-			}
+		if n := begins(s, text[at:]); n > 0 {
+			return at, at + n
 		}
 		i++
 	}
 	return -1, -1
+}
+
+// begins answers the length of the longest form that text begins with, or 0.
+func begins[T string | []byte](s *Scrubber, text T) int {
+	for _, f := range s.forms {
+		if len(text) >= len(f) && text[0] == f[0] && string(text[:len(f)]) == string(f) {
+			return len(f)
+		}
+	}
+	return 0
+}
+
+// laneFloor is the length from which a text is searched in lanes.
+const laneFloor = 1024
+
+// clean reports whether a text has no secret in it. Each step of a search waits for the
+// table that the step before led to; a long text is searched at four places at once, so
+// that the waits overlap. What a window may skip does not depend on where the search
+// began: the lanes look at the same windows as one search would.
+func (s *Scrubber) clean(text []byte) bool {
+	if len(s.forms) == 0 {
+		return true
+	}
+	first := s.window - 1 // ends the first window
+	lane := (len(text) - first) / 4
+	if len(text) < laneFloor || lane < 1 {
+		start, _ := find(s, text, 0)
+		return start < 0
+	}
+	a, b, c, d := first, first+lane, first+2*lane, first+3*lane
+	endA, endB, endC, endD := b, c, d, len(text)
+	for a < endA && b < endB && c < endC && d < endD {
+		stepA := int(s.shift[blockHash(text[a-1], text[a])])
+		stepB := int(s.shift[blockHash(text[b-1], text[b])])
+		stepC := int(s.shift[blockHash(text[c-1], text[c])])
+		stepD := int(s.shift[blockHash(text[d-1], text[d])])
+		if stepA == 0 || stepB == 0 || stepC == 0 || stepD == 0 {
+			for _, lane := range [...]struct {
+				end  int
+				step *int
+			}{{a, &stepA}, {b, &stepB}, {c, &stepC}, {d, &stepD}} {
+				if *lane.step > 0 {
+					continue
+				}
+				if begins(s, text[lane.end-first:]) > 0 {
+					return false
+				}
+				*lane.step = 1
+			}
+		}
+		a, b, c, d = a+stepA, b+stepB, c+stepC, d+stepD
+	}
+	return s.cleanLane(text, a, endA) && s.cleanLane(text, b, endB) && s.cleanLane(text, c, endC) && s.cleanLane(text, d, endD)
+}
+
+// cleanLane reports whether no secret begins in the windows that end at i and before end.
+func (s *Scrubber) cleanLane(text []byte, i, end int) bool {
+	for i < end {
+		step := int(s.shift[blockHash(text[i-1], text[i])])
+		if step == 0 {
+			if begins(s, text[i-s.window+1:]) > 0 {
+				return false
+			}
+			step = 1
+		}
+		i += step
+	}
+	return true
 }
 
 // Header replaces secrets in a header's or trailer's values by [Mark], in place, and
@@ -102,10 +168,10 @@ func (s *Scrubber) Header(h http.Header) (hits int) {
 // Bytes answers b with its secrets replaced by [Mark], and how many there were; b
 // itself if none.
 func (s *Scrubber) Bytes(b []byte) ([]byte, int) {
-	start, end := find(s, b, 0)
-	if start < 0 {
+	if s.clean(b) {
 		return b, 0
 	}
+	start, end := find(s, b, 0)
 	out := make([]byte, 0, len(b)+len(Mark))
 	hits, last := 0, 0
 	for ; start >= 0; start, end = find(s, b, end) {
@@ -118,6 +184,9 @@ func (s *Scrubber) Bytes(b []byte) ([]byte, int) {
 
 // mask overwrites secrets by marks of the same length and answers how many.
 func (s *Scrubber) mask(b []byte) (hits int) {
+	if s.clean(b) {
+		return 0
+	}
 	for start, end := find(s, b, 0); start >= 0; start, end = find(s, b, end) {
 		for i := start + copy(b[start:end], Mark); i < end; i++ {
 			b[i] = '*'
