@@ -43,7 +43,6 @@ type stand struct {
 	nodes     []*node
 	events    []claviger.EventType
 	mu        sync.Mutex
-	region    claviger.RegionID
 }
 
 // node is one process's share: its own store, gate and vault.
