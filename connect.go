@@ -71,6 +71,7 @@ type ConnectSession struct {
 	Connection         ConnectionID
 	Reconnect          bool
 	AllowAccountChange bool // a reconnect may lead to another account of the vendor
+	Attempts           int  // what the page has sent
 	Status             ConnectStatus
 	Fault              *Fault
 	Version            int64

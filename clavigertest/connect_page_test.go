@@ -230,3 +230,41 @@ func TestAbuse_064_Scopes(t *testing.T) {
 		})
 	}
 }
+
+func TestAbuse_068_APersonsConsentServesNoBackgroundPath(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	for _, usage := range []string{"syncExecution", "webhookInbound"} {
+		_, err := x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "acme", AuthMethod: "oauth", Name: usage, Usage: usage})
+		refused(t, err, 422, "user_delegated")
+	}
+}
+
+func TestConnect_APageIsNoPlaceToTryKeys(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	s := x.session(api.CreateConnectSession{})
+	b := x.browser()
+	path := strings.TrimPrefix(s.ConnectURL, x.URL) + "/acme/oauth"
+	for range 50 {
+		if p := b.post(path, url.Values{}); p.Status != http.StatusSeeOther {
+			t.Fatalf("answered %d: %s", p.Status, p.Body)
+		}
+	}
+	wants(t, b.post(path, url.Values{}), http.StatusTooManyRequests, "too_many_attempts")
+}
+
+func TestConnect_AConnectionSaysWhyItStillWaits(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	conn, b := x.begin("one"), x.browser()
+	q := query(t, b.leave(conn.AuthorizeURL))
+	b.get(q.Get("redirect_uri") + "?" + url.Values{"state": q["state"], "error": {"access_denied"}}.Encode())
+	waiting, err := x.api.Connection(t.Context(), conn.ID)
+	if err != nil || waiting.Status != "pending" || waiting.LastError == nil || waiting.LastError.Code != "access_denied" {
+		t.Errorf("the connection is %+v with %+v, %v", waiting, waiting.LastError, err)
+	}
+	// It can still be connected, by a session of its own.
+	s, p := x.reconnect(conn.ID, false)
+	done, err := x.api.FinishConnectSession(t.Context(), s.ID, shownCode(t, p))
+	if err != nil || done.ID != conn.ID || done.Status != "active" || done.LastError != nil {
+		t.Errorf("finished: %+v, %v", done, err)
+	}
+}

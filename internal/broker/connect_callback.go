@@ -329,9 +329,7 @@ func (b *Broker) failed(ctx context.Context, c claviger.Caller, f *claviger.Conn
 	if e.Kind == claviger.KindInternal || e.Kind == claviger.KindUnavailable {
 		b.log.WarnContext(ctx, "a callback failed", "flow", string(f.ID), "error", cause)
 	}
-	if err := b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), e); err == nil {
-		return Arrival{}, errors.New("broker: a refusal was not refused")
-	}
+	_ = b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), e) // answers e itself
 	return b.endFlow(ctx, c, f, claviger.ConnectFailed, e, said)
 }
 
@@ -347,8 +345,11 @@ func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.Con
 			now.Status, now.Fault, now.Said = status, fault, said
 			return now, nil, nil
 		})
-		if err != nil || f.Session == "" {
+		if err != nil {
 			return err
+		}
+		if f.Session == "" {
+			return b.stillWaiting(ctx, tx, c, f, fault)
 		}
 		_, err = tx.UpdateConnectSession(ctx, c.Scope, f.Session, func(s claviger.ConnectSession) (claviger.ConnectSession, error) {
 			if !s.Status.Final() {
@@ -363,4 +364,21 @@ func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.Con
 	})
 	a := Arrival{Flow: *f, Connector: f.Draft.Connector, Failure: why, VendorSaid: said, Origin: origin(f.ReturnURL), ReturnTo: f.ReturnURL}
 	return a, err
+}
+
+// stillWaiting leaves with a connection that still waits why the attempt came to nothing.
+func (b *Broker) stillWaiting(ctx context.Context, tx *store.Tx, c claviger.Caller, f *claviger.ConnectFlow, fault *claviger.Fault) error {
+	if !f.Existing {
+		return nil
+	}
+	_, err := tx.UpdateConnection(ctx, c.Scope, f.Draft.ID, func(old claviger.Connection, sealed claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+		if old.Status == claviger.StatusPending {
+			old.LastError = fault
+		}
+		return old, sealed, nil
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
 }

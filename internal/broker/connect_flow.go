@@ -40,6 +40,10 @@ func consents(m *claviger.AuthMethod) bool {
 // beginConnection stores a connection that waits for a person's consent, and the flow
 // that gets it.
 func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live) (Connected, error) {
+	if u := l.conn.Usage; u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound {
+		return Connected{}, claviger.Invalid("usage", "user_delegated",
+			"A person consents to this connection, so it does not serve %s, which runs without one. Use a method of the organization's own.", u)
+	}
 	if err := b.canConsent(ctx, c.Scope, l); err != nil {
 		return Connected{}, err
 	}
@@ -292,15 +296,6 @@ func (b *Broker) finishCode(d claviger.Delivery) (string, error) {
 }
 
 func finishHash(id claviger.FlowID, code string) []byte { return digest(string(id) + "." + code) }
-
-// sessionOf answers the session of a flow, nil if it has none.
-func (b *Broker) sessionOf(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) (*claviger.ConnectSession, error) {
-	if f.Session == "" {
-		return nil, nil
-	}
-	s, err := b.db.ConnectSession(ctx, c.Scope, f.Session)
-	return &s, err
-}
 
 // exchangeTimeout bounds the redeeming of a code, its test call included.
 const exchangeTimeout = 60 * time.Second

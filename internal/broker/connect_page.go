@@ -186,6 +186,9 @@ func (b *Broker) Connect(ctx context.Context, c claviger.Caller, form ConnectFor
 	if err != nil {
 		return Arrival{}, err
 	}
+	if err := b.countAttempt(ctx, c, s); err != nil {
+		return Arrival{}, err
+	}
 	f := claviger.ConnectFlow{
 		Session: s.ID, Initiator: s.Initiator, Draft: l.conn, Existing: old, Reconnect: s.Reconnect,
 		AllowAccountChange: s.AllowAccountChange, Delivery: s.Delivery, ReturnURL: s.ReturnURL,
@@ -205,6 +208,31 @@ func (b *Broker) Connect(ctx context.Context, c claviger.Caller, form ConnectFor
 		return Arrival{}, err
 	}
 	return b.await(ctx, c, &f, l, form.Credentials)
+}
+
+// maxAttempts is how often one session's page may ask a vendor about something: a page
+// is no place to try stolen keys.
+const maxAttempts = 50
+
+func (b *Broker) countAttempt(ctx context.Context, c claviger.Caller, s claviger.ConnectSession) error {
+	region, err := b.db.PlaceOf(ctx, s.Organization, s.Workspace)
+	if err != nil {
+		return err
+	}
+	err = b.db.InTx(ctx, region, func(tx *store.Tx) error {
+		_, err := tx.UpdateConnectSession(ctx, c.Scope, s.ID, func(now claviger.ConnectSession) (claviger.ConnectSession, error) {
+			now.Attempts++
+			if now.Attempts > maxAttempts {
+				return now, claviger.Errorf(claviger.KindRateLimited, "too_many_attempts", "This page was used too often. Go back to the application and start again.")
+			}
+			return now, nil
+		})
+		return err
+	})
+	if claviger.IsKind(err, claviger.KindRateLimited) {
+		return b.gate.Refuse(ctx, c, claviger.ConnectionsCreate, s.Resource(), err)
+	}
+	return err
 }
 
 // prove takes the three steps with what a person entered.
