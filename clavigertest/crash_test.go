@@ -216,7 +216,8 @@ func failpoints(t *testing.T) []string {
 			}
 			f, ok := c.Fun.(*ast.SelectorExpr)
 			mark, isText := c.Args[0].(*ast.BasicLit)
-			if ok && isText && f.Sel.Name == "Hit" && fmt.Sprint(f.X) == "failpoint" {
+			if ok && isText && f.Sel.Name == "Hit" && fmt.Sprint(f.X) == "failpoint" &&
+				!strings.HasPrefix(mark.Value, `"refresh.`) { // the marks of a refresh have a grid of their own, in package vault
 				out = append(out, strings.Trim(mark.Value, `"`))
 			}
 			return true
