@@ -181,6 +181,13 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	if f.answer == nil && !f.want.tended && !f.needs(&f.row.conn, nil) {
 		return false, nil
 	}
+	if f.answer == nil { // a glance spares a lease where nothing can be done now
+		if g, err := v.db.Grant(ctx, f.scope, f.id); err == nil {
+			if err := f.untimely(&g); err != nil {
+				return false, err
+			}
+		}
+	}
 	region, err := v.db.PlaceOf(ctx, f.row.conn.Organization, f.row.conn.Workspace)
 	if err != nil {
 		return f.answer != nil, err

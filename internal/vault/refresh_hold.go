@@ -53,7 +53,7 @@ func (h *holding) hold(ctx context.Context) (again bool, err error) {
 		if !h.needs(&h.row.conn, &h.grant) {
 			return false, h.leave(ctx)
 		}
-		if err := h.untimely(); err != nil {
+		if err := h.untimely(&h.grant); err != nil {
 			return false, err
 		}
 	}
@@ -84,13 +84,13 @@ func (h *holding) leave(ctx context.Context) error {
 const minAge = time.Minute
 
 // untimely answers why the vendor is not asked now, or nil.
-func (h *holding) untimely() error {
-	now := h.vault.keep.clock(h.vault.now())
-	if h.grant.State == store.GrantIdle && now.Before(h.grant.RetryAt) {
-		h.vault.keep.hush(h.id, h.grant.RetryAt)
-		return stalled(h.grant.Cause, h.grant.RetryAt.Sub(now))
+func (f *flight) untimely(g *store.Grant) error {
+	now := f.vault.keep.clock(f.vault.now())
+	if g.State == store.GrantIdle && now.Before(g.RetryAt) {
+		f.vault.keep.hush(f.id, g.RetryAt)
+		return stalled(g.Cause, g.RetryAt.Sub(now))
 	}
-	if h.want.past > 0 && !h.grant.IssuedAt.IsZero() && now.Sub(h.grant.IssuedAt) < minAge {
+	if f.want.past > 0 && !g.IssuedAt.IsZero() && now.Sub(g.IssuedAt) < minAge {
 		return useless()
 	}
 	return nil
