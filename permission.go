@@ -41,6 +41,7 @@ const (
 	ConnectionsDisable  Verb = "connections:disable"
 	ConnectionsEnable   Verb = "connections:enable"
 	ConnectionsRefresh  Verb = "connections:refresh" // new tokens from the vendor; claviger's own act
+	ConnectionsRevoke   Verb = "connections:revoke"  // stop many at once; and claviger's own act at the vendor
 	ActionsRead         Verb = "actions:read"
 	ActionsRun          Verb = "actions:run"
 	SecretsRead         Verb = "secrets:read" // metadata only; no verb reads a value
@@ -65,7 +66,7 @@ var verbs = []Verb{
 	ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete, ConnectionsTest, ConnectionsProxy,
 	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
-	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh,
+	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh, ConnectionsRevoke,
 }
 
 // Permissions is a set of verbs.

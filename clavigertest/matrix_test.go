@@ -116,6 +116,8 @@ func (m *matrix) target(r wire.Route) string {
 			}
 			path = strings.Replace(path, "{delivery}", list.Data[0].ID, 1)
 		}
+	case strings.HasPrefix(path, "/v1/revocations/{id}"):
+		id = m.made("POST", "/v1/connections/revoke", map[string]string{"tag": "team:nobody"}).Field("id")
 	case path == "/v1/connectors/{key}":
 		key := m.name()
 		m.made("PUT", "/v1/connectors/"+key, string(m.Vendor.Document(key)))
@@ -162,6 +164,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 			return api.CreateConnection{Connector: "acme", AuthMethod: "key", Name: m.name(), WorkspaceID: ws, Credentials: map[string]string{"apiKey": m.A.Secret}}
 		},
 		"updateConnection":   func() any { return map[string]string{"name": m.name()} },
+		"revokeConnections":  func() any { return map[string]string{"workspaceId": ws, "tag": "team:nobody"} },
 		"disableConnections": func() any { return map[string]string{"workspaceId": ws, "tag": "team:nobody"} },
 		"runAction": func() any {
 			return map[string]any{"actionIdentifier": "acme.list-contacts", "connectionId": m.connection()}

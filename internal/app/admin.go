@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -83,9 +84,27 @@ func newMetrics(a *App) *metrics {
 	denied := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "claviger_ledger_denied_total", Help: "Requests that the gate denied.",
 	}, func() float64 { _, n := a.gate.Stats(); return float64(n) })
-	m.registry.MustRegister(m.requests, m.duration, admitted, denied,
+	ends := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "claviger_expiration_days", Help: "Days until the next token ends that nothing renews and whose end is known; +Inf if there is none.",
+	}, a.daysToNextDeath)
+	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// daysToNextDeath answers the metric of that name; NaN if the database does not answer.
+func (a *App) daysToNextDeath() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	now := a.config.Now()
+	next, err := a.db.NextDeath(ctx, now)
+	switch {
+	case err != nil:
+		return math.NaN()
+	case next.IsZero():
+		return math.Inf(1)
+	}
+	return next.Sub(now).Hours() / 24
 }
 
 // observe counts one answer.

@@ -293,7 +293,10 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 	}
 	a.broker = broker.New(broker.Config{
 		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{}, Forget: a.tokens.Evict, Connecting: authn.Connecting,
-		Egress: out, Events: a.events,
+		Egress: out, Events: a.events, System: authn.System,
+		Insert: func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error {
+			return a.jobs.Insert(ctx, tx, kind, args, o)
+		},
 		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log,
 	})
 	if err := a.keepFresh(out); err != nil {

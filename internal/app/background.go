@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 
+	"claviger/internal/broker"
 	"claviger/internal/egress"
 	"claviger/internal/events"
 	"claviger/internal/jobs"
@@ -28,5 +29,6 @@ func (a *App) openBackground(out *egress.Client) (err error) {
 func (a *App) kinds() map[string]jobs.Kind {
 	all := map[string]jobs.Kind{}
 	maps.Copy(all, a.events.Kinds())
+	maps.Copy(all, broker.RevocationKinds(func() *broker.Broker { return a.broker }))
 	return all
 }

@@ -28,7 +28,7 @@ const (
 func (a *App) keepFresh(out *egress.Client) error {
 	return a.vault.KeepFresh(vault.Refresh{
 		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource}, Caller: authn.System,
-		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Log: a.log,
+		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued, Log: a.log,
 	})
 }
 

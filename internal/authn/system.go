@@ -3,10 +3,11 @@ package authn
 import "claviger"
 
 // System answers the caller that claviger itself is when it keeps an organization's
-// tokens fresh. It may do that and nothing else, and every act of it is in the ledger.
+// tokens fresh and revokes those of deleted connections. It may do that and nothing
+// else, and every act of it is in the ledger.
 // Only package app may call it.
 func System(organization claviger.OrganizationID) claviger.Caller {
-	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRefresh)
+	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRefresh, claviger.ConnectionsRevoke)
 	return claviger.Caller{
 		Kind: claviger.CallerSystem, ID: "system", Scope: claviger.Authenticated(organization, ""), Permissions: rights,
 	}

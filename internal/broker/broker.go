@@ -14,6 +14,7 @@ import (
 	"claviger/internal/egress"
 	"claviger/internal/events"
 	"claviger/internal/gate"
+	"claviger/internal/jobs"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
 	"claviger/internal/vault"
@@ -44,6 +45,11 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Egress  *egress.Client
 	Tokens  TokenMaker
+	// Insert adds a job to a transaction: the queue's own method. The jobs are those of
+	// [RevocationKinds].
+	Insert func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error
+	// System answers claviger's own caller of an organization.
+	System func(claviger.OrganizationID) claviger.Caller
 	// Events tells the organization's endpoints what happened; nil: nobody is told.
 	Events *events.Events
 	// Forget tells authentication of a row that has just changed, so that a token which
@@ -85,6 +91,9 @@ type Broker struct {
 	shapes     *cache[shapeKey, *shape]
 	connectors *cache[connectorKey, *claviger.Connector]
 	limits     *cache[claviger.ConnectionID, limit]
+	drains     *cache[string, limit] // of revocations, by organization and connector
+	insert     func(context.Context, *store.Tx, string, any, jobs.Options) error
+	system     func(claviger.OrganizationID) claviger.Caller
 	connecting connecting
 }
 
@@ -95,6 +104,7 @@ func New(c Config) *Broker {
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
 		shapes: newCache[shapeKey, *shape](maxShapes), limits: newCache[claviger.ConnectionID, limit](maxLive),
+		drains: newCache[string, limit](maxConnectors), insert: c.Insert, system: c.System,
 	}
 	if b.forget == nil {
 		b.forget = func(string, string) {}

@@ -310,36 +310,6 @@ func (b *Broker) References(ctx context.Context, c claviger.Caller, id claviger.
 	return []claviger.Reference{}, nil
 }
 
-// DeleteConnection stops a connection's use at once, destroys its ciphertext and keeps
-// a tombstone with the verdict on each token. Keys and passwords cannot be revoked
-// through an interface of the vendors' that a connector declares, so their verdict is
-// not_supported.
-func (b *Broker) DeleteConnection(ctx context.Context, c claviger.Caller, id claviger.ConnectionID, force bool) (claviger.Connection, error) {
-	conn, err := b.find(ctx, c, claviger.ConnectionsDelete, id)
-	if err != nil {
-		return conn, err
-	}
-	if conn.Status == claviger.StatusRevoked {
-		return conn, nil
-	}
-	err = b.gate.Change(ctx, c, claviger.ConnectionsDelete, conn.Resource(), func(tx *store.Tx, _ *gate.Ticket) error {
-		conn, err = tx.UpdateConnection(ctx, c.Scope, id, func(old claviger.Connection, _ claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
-			old.Status, old.Health = claviger.StatusRevoked, claviger.HealthUnknown
-			if len(old.SecretKeys) > 0 {
-				old.Revocations = []claviger.Revocation{{Token: "credential", Verdict: "not_supported"}}
-			}
-			old.SecretPaths, old.UpdatedAt = nil, b.now()
-			return old, nil, nil
-		})
-		if err != nil {
-			return err
-		}
-		return b.announce(ctx, tx, claviger.EventConnectionRevoked, &conn)
-	})
-	b.lives.drop(id)
-	return conn, err
-}
-
 // sameOrigin reports whether a credential bound to one destination may go to another
 // base without being given again.
 func sameOrigin(bound string, connector *claviger.Connector, base *url.URL) bool {

@@ -70,11 +70,13 @@ func (t *Ticket) Name(r claviger.Resource) {
 
 // Also records that a change does the same to r: one more entry, in the change's own
 // transaction. It is for changes of many things at once, each of which has its own
-// history.
-func (t *Ticket) Also(r claviger.Resource) {
+// history. The Ticket that it answers is for r alone and, like the change's own, serves
+// within the change.
+func (t *Ticket) Also(r claviger.Resource) *Ticket {
 	e := t.gate.entry(t.caller, t.entry.Verb, r, t.began)
 	e.Outcome = claviger.OutcomeSucceeded
 	t.also = append(t.also, e)
+	return &Ticket{gate: t.gate, caller: t.caller, resource: r, entry: e, began: t.began}
 }
 
 // Done records how the call ended; the first call counts, later ones do nothing. It

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"claviger"
 )
@@ -19,6 +20,8 @@ type ConnectionFilter struct {
 	TagKey    string // with TagValue
 	TagValue  string
 	Search    string // part of the name, in any case
+	// CreatedAfter and CreatedBefore bound when it was made, the first inclusive.
+	CreatedAfter, CreatedBefore time.Time
 	// VisibleTo, when set, leaves out the personal connections of other owners.
 	VisibleTo string
 }
@@ -38,6 +41,12 @@ func (f ConnectionFilter) conditions(s claviger.Scope) (*where, error) {
 	if f.TagKey != "" {
 		w.and("id IN (SELECT connection FROM connection_tags WHERE organization = ? AND tag = ? AND value = ?)",
 			string(s.Organization()), f.TagKey, f.TagValue)
+	}
+	if !f.CreatedAfter.IsZero() {
+		w.and("created_at >= ?", millis(f.CreatedAfter))
+	}
+	if !f.CreatedBefore.IsZero() {
+		w.and("created_at < ?", millis(f.CreatedBefore))
 	}
 	if f.VisibleTo != "" {
 		w.and("(visibility <> 'personal' OR owner = ?)", f.VisibleTo)

@@ -52,6 +52,7 @@ func (f *fixture) victim(name string) *victim {
 	})
 	v.subscribe()
 	v.beginConnecting()
+	v.revokeOne()
 	entries := v.entries("stream-"+name, 1, 1)
 	v.entry = entries[0]
 	wants(f.t, f.appendTo("", "stream-"+name, entries), nil)
@@ -213,6 +214,37 @@ var scopedMethods = map[string]struct {
 	}},
 	"Tx.DisableConnections": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(tx.DisableConnections(ctx, s, store.ConnectionFilter{Workspace: v.workspace.ID}))
+	}},
+	"Tx.RevokeConnections": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(tx.RevokeConnections(ctx, s, store.ConnectionFilter{Workspace: v.workspace.ID}, 10, v.condemn))
+	}},
+	"Tx.CreateRevocationReport": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.CreateRevocationReport(ctx, s, v.report("rev_new")))
+	}},
+	"Tx.StopEnded": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(tx.StopEnded(ctx, s, victimsReport))
+	}},
+	"Tx.JournaledAnswer": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.JournaledAnswer(ctx, s, v.connection))
+	}},
+	"DB.RevocationReport": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.RevocationReport(ctx, s, victimsReport))
+	}},
+	"DB.RevocationCounts": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		n, err := f.RevocationCounts(ctx, s, victimsReport)
+		return int(n.Connections), err
+	}},
+	"DB.RevokedConnections": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.RevokedConnections(ctx, s, victimsReport, store.Page{}))
+	}},
+	"DB.UsesSince": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.UsesSince(ctx, s, []claviger.ConnectionID{v.connection}, time.Time{}))
+	}},
+	"DB.ExpiringConnections": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.ExpiringConnections(ctx, s, store.ConnectionFilter{Workspace: v.workspace.ID}))
+	}},
+	"DB.OAuthClients": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.OAuthClients(ctx, s))
 	}},
 	"Tx.PutSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		m, err := tx.PutSecret(ctx, s, victimsSecret, func(int64) (claviger.Sealed, error) { return claviger.Sealed("x"), nil })
@@ -387,7 +419,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.ReturnURLs"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)

@@ -19,12 +19,13 @@ type Config struct {
 
 // surface holds what the handlers need.
 type surface struct {
-	core    *broker.Broker
-	cursors *wire.Cursors
-	tokens  Tokens
-	api     *wire.API
-	buffers buffers
-	relayed wire.Route // the proxy's own
+	core     *broker.Broker
+	cursors  *wire.Cursors
+	tokens   Tokens
+	api      *wire.API
+	buffers  buffers
+	relayed  wire.Route // the proxy's own
+	calendar wire.Route // the feed's own
 }
 
 // Mount mounts every route of /v1 on a.
@@ -39,6 +40,8 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
+	s.mountRevocations(a)
+	s.mountExpirations(a)
 	return nil
 }
 
