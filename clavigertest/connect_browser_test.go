@@ -44,7 +44,7 @@ func TestAbuse_249_NoPageCanBeFramed(t *testing.T) {
 	}
 }
 
-func TestAbuse_251_252_PagesTellNobodyAndAskNobody(t *testing.T) {
+func TestConnect_PagesTellNobodyAndAskNobody(t *testing.T) {
 	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
 	source := regexp.MustCompile(`(?:src|href|action)="([^"]*)"`)
 	for name, p := range x.visited() {

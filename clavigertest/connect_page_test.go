@@ -203,7 +203,7 @@ func TestAbuse_063_AnotherAccount(t *testing.T) {
 	}
 }
 
-func TestAbuse_064_Scopes(t *testing.T) {
+func TestAbuse_064_GrantedScopesAreStored(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer  any
 		granted string
@@ -231,7 +231,7 @@ func TestAbuse_064_Scopes(t *testing.T) {
 	}
 }
 
-func TestAbuse_068_APersonsConsentServesNoBackgroundPath(t *testing.T) {
+func TestConnect_APersonsConsentServesNoBackgroundPath(t *testing.T) {
 	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
 	for _, usage := range []string{"syncExecution", "webhookInbound"} {
 		_, err := x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "acme", AuthMethod: "oauth", Name: usage, Usage: usage})

@@ -51,7 +51,7 @@ type listAudit struct {
 	To           time.Time `query:"to" doc:"Latest time"`
 	Organization string    `query:"organizationId" maxLength:"64" doc:"Your own; another's finds nothing"`
 	WorkspaceID  string    `query:"workspaceId" maxLength:"64"`
-	ActorKind    string    `query:"actorKind" enum:"operator,scoped,widget,api_key,session,system,nobody"`
+	ActorKind    string    `query:"actorKind" enum:"operator,scoped,widget,api_key,session,connect,system,nobody"`
 	ActorID      string    `query:"actorId" maxLength:"255"`
 	Verb         string    `query:"verb" maxLength:"64" example:"connections:create"`
 	ResourceType string    `query:"resourceType" maxLength:"64" example:"connection"`
