@@ -162,6 +162,9 @@ func TestAbuse_062_ParallelFlows(t *testing.T) {
 	}
 	_, err = x.api.FinishConnectSession(t.Context(), older.ID, shownCode(t, olderPage))
 	refused(t, err, 409, "superseded")
+	if n := len(x.vendor.Received("/revoke")); n != 0 {
+		t.Errorf("%d revocations would have ended the newer one's grant at many vendors", n)
+	}
 	// Codes are not exchangeable between sessions either.
 	one, onePage := x.reconnect(conn.ID, false)
 	two, _ := x.reconnect(conn.ID, false)

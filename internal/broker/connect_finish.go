@@ -325,7 +325,7 @@ func (b *Broker) abandon(ctx context.Context, c claviger.Caller, f *claviger.Con
 // revokeTokens ends tokens at the vendor that no connection will use, once and without
 // a promise: they are forgotten in any case. The verdict is in the ledger.
 func (b *Broker) revokeTokens(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) {
-	if creds[vault.AccessToken].Empty() {
+	if creds[vault.AccessToken].Empty() || b.sharesGrant(ctx, c, f) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
@@ -333,6 +333,17 @@ func (b *Broker) revokeTokens(ctx context.Context, c claviger.Caller, f *clavige
 	if err := b.tryRevoke(ctx, c, f, creds); err != nil {
 		b.log.WarnContext(ctx, "tokens of an abandoned flow were not revoked", "flow", string(f.ID), "error", err)
 	}
+}
+
+// sharesGrant reports whether the connection lives on the same account of the vendor as
+// tokens that are given up: many vendors end the whole grant with one of its tokens
+// (RFC 7009, section 2.1), and the connection with it. Such tokens are only forgotten.
+func (b *Broker) sharesGrant(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) bool {
+	if !f.Reconnect {
+		return false
+	}
+	conn, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
+	return err == nil && sealed != nil && conn.Account.ID != "" && conn.Account.ID == f.Draft.Account.ID
 }
 
 func (b *Broker) tryRevoke(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) (err error) {
