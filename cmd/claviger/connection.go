@@ -21,7 +21,7 @@ func (p *program) connectionCommand() *cobra.Command {
 		p.onConnection("enable", "Switch a connection on again", func(c *client.Client, ctx context.Context, id string) (api.Connection, error) {
 			return c.EnableConnection(ctx, id)
 		}),
-		p.connectionReferences(), p.connectionUsage(), p.connectionEvents())
+		p.connectionRevoke(), p.connectionReferences(), p.connectionUsage(), p.connectionEvents())
 }
 
 // onConnection makes a command that does one thing to a connection and prints it.

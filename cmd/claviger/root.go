@@ -49,7 +49,7 @@ func (p *program) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	clients := []*cobra.Command{
-		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.connectorCommand(), p.connectionCommand(),
+		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.versionCommand(),
 	}
 	for _, c := range clients {
