@@ -117,7 +117,7 @@ func (b *Broker) attemptRevocation(ctx context.Context, place claviger.RegionID,
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
-		if err != nil && claviger.AsError(err).FineCode() == "audit_unavailable" {
+		if ours(err) {
 			return r, err
 		}
 		b.noteAttempt(&r, err)
@@ -136,6 +136,16 @@ func (b *Broker) attemptRevocation(ctx context.Context, place claviger.RegionID,
 	err := b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
 	b.lives.drop(r.Connection)
 	return r, err
+}
+
+// ours reports whether an error is claviger's own, which says nothing about the tokens:
+// its database or its ledger did not answer.
+func ours(err error) bool {
+	if err == nil {
+		return false
+	}
+	e := claviger.AsError(err)
+	return e.Code == "audit_unavailable" || e.Kind == claviger.KindInternal && e.Code != "credential_unreadable"
 }
 
 // noteAttempt decides from an attempt's error, which said nothing about a single token,
