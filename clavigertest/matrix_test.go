@@ -329,7 +329,7 @@ func TestMatrixHolds(t *testing.T) {
 	want := readMatrix(t)
 	narrow := map[string][]string{
 		"proxy-only key A/a1": {"whoami", "proxy", "runAction"},
-		"viewer key A":        {"whoami", "listConnections", "getConnection", "listReferences", "explain", "getConnectSession"},
+		"viewer key A":        {"whoami", "listConnections", "getConnection", "listReferences", "explain", "getConnectSession", "listExpirations", "expirationsCalendar"},
 	}
 	for _, r := range s.App.Routes() {
 		method := r.Method
