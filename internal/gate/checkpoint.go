@@ -134,7 +134,7 @@ func anchorLine(body, signature []byte) []byte {
 
 // readAnchor answers the newest signed head of each stream of a region that the anchor
 // file knows. A last line that a crash cut short is passed over.
-func readAnchor(r io.Reader, chain Chain, region claviger.RegionID) (heads map[string]streamHead, faults []Finding) {
+func readAnchor(r io.Reader, chain Chain, region claviger.RegionID) (heads map[string]streamHead, faults []Finding, err error) {
 	heads = map[string]streamHead{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), 64<<20)
@@ -161,5 +161,5 @@ func readAnchor(r io.Reader, chain Chain, region claviger.RegionID) (heads map[s
 			}
 		}
 	}
-	return heads, faults
+	return heads, faults, lines.Err()
 }

@@ -102,10 +102,16 @@ func decide(c claviger.Caller, v claviger.Verb, r claviger.Resource) *claviger.E
 		}
 		return claviger.NotFound(noun(r.Type))
 	}
-	if r.Visibility == claviger.VisibilityPersonal && r.Owner != c.OwnerID() && c.Kind != claviger.CallerSystem {
-		return personal(c, v) // the system keeps everybody's tokens fresh, and uses none
+	if r.Visibility == claviger.VisibilityPersonal && r.Owner != c.OwnerID() && !tends(c, v) {
+		return personal(c, v)
 	}
 	return nil
+}
+
+// tends reports whether claviger itself looks after tokens: it keeps everybody's fresh
+// and ends them at the vendor, and uses none.
+func tends(c claviger.Caller, v claviger.Verb) bool {
+	return c.Kind == claviger.CallerSystem && (v == claviger.ConnectionsRefresh || v == claviger.ConnectionsRevoke)
 }
 
 // reaches says whether r lies in the scope. What belongs to a whole organization can

@@ -41,6 +41,8 @@ func TestDecisions(t *testing.T) {
 		{"admin sees somebody's personal", caller("org_a", "", claviger.RoleAdmin), claviger.ConnectionsRead, personal, "", ""},
 		{"admin deletes somebody's personal", caller("org_a", "", claviger.RoleAdmin), claviger.ConnectionsDelete, personal, "", ""},
 		{"developer and somebody's personal", caller("org_a", "", claviger.RoleDeveloper), claviger.ConnectionsRead, personal, claviger.KindNotFound, ""},
+		{"claviger refreshes somebody's personal", system("org_a"), claviger.ConnectionsRefresh, personal, "", ""},
+		{"claviger uses somebody's personal", system("org_a"), claviger.ConnectionsProxy, personal, claviger.KindDenied, "personal_connection"},
 		{"workspace token reads connectors", caller("org_a", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsRead, wide, "", ""},
 		{"workspace token writes connectors", caller("org_a", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsWrite, wide, claviger.KindDenied, "permission_denied"},
 		{"foreign workspace token writes connectors", caller("org_b", "ws_1", claviger.RoleDeveloper), claviger.ConnectorsWrite, wide, claviger.KindNotFound, ""},

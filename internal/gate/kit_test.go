@@ -73,6 +73,14 @@ func caller(organization, workspace string, role claviger.Role) claviger.Caller 
 	}
 }
 
+// system is claviger itself, here with every right, so that only the rule on personal
+// connections holds it back.
+func system(organization string) claviger.Caller {
+	c := caller(organization, "", claviger.RoleOwner)
+	c.Kind, c.ID, c.User = claviger.CallerSystem, "system", ""
+	return c
+}
+
 func connection(organization, workspace string) claviger.Resource {
 	return claviger.Resource{
 		Type: "connection", ID: "conn_1", Connection: "conn_1", Connector: "acme",

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"encoding/json"
@@ -40,7 +39,7 @@ const maxFindings = 100
 type Verification struct {
 	Store  *store.DB
 	Chain  Chain
-	Anchor io.Reader // nil: without the anchor file
+	Anchor io.ReadSeeker // nil: without the anchor file; read line by line, once for each database
 	// From and To, when not zero, report on entries of that time only; the chain is
 	// walked whole, since a cut outside shows inside.
 	From, To time.Time
@@ -50,16 +49,9 @@ type Verification struct {
 // the checkpoints and the anchor. It answers an error only if it could not read.
 func Verify(ctx context.Context, v Verification) (*Report, error) {
 	r := &Report{}
-	var anchor []byte
-	if v.Anchor != nil {
-		var err error
-		if anchor, err = io.ReadAll(v.Anchor); err != nil {
-			return nil, fmt.Errorf("reading the anchor: %w", err)
-		}
-	}
 	for _, region := range v.Store.Places() {
 		w := walker{v: v, report: r, region: region, heads: map[string]streamHead{}, ends: map[string]store.Head{}}
-		if err := w.walk(ctx, anchor); err != nil {
+		if err := w.walk(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -75,13 +67,13 @@ type walker struct {
 	ends   map[string]store.Head // where each stream really ends
 }
 
-func (w *walker) walk(ctx context.Context, anchor []byte) error {
+func (w *walker) walk(ctx context.Context) error {
 	if err := w.checkpoints(ctx); err != nil {
 		return err
 	}
-	anchored, faults := readAnchor(bytes.NewReader(anchor), w.v.Chain, w.region)
-	for _, f := range faults {
-		w.found(f)
+	anchored, err := w.anchored()
+	if err != nil {
+		return fmt.Errorf("reading the anchor: %w", err)
 	}
 	for id, h := range anchored {
 		if h.Sequence > w.heads[id].Sequence {
@@ -103,6 +95,21 @@ func (w *walker) walk(ctx context.Context, anchor []byte) error {
 		}
 	}
 	return nil
+}
+
+// anchored answers the heads that the anchor vouches for, and reports its faults.
+func (w *walker) anchored() (map[string]streamHead, error) {
+	if w.v.Anchor == nil {
+		return nil, nil
+	}
+	if _, err := w.v.Anchor.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	heads, faults, err := readAnchor(w.v.Anchor, w.v.Chain, w.region)
+	for _, f := range faults {
+		w.found(f)
+	}
+	return heads, err
 }
 
 // checkpoints verifies the signed chain of checkpoints and gathers the heads it vouches for.
