@@ -17,6 +17,7 @@ type TokenSource interface {
 
 type fixedToken struct{ token claviger.Secret }
 
+// Token implements TokenSource.
 func (f fixedToken) Token(context.Context) (claviger.Secret, error) { return f.token, nil }
 
 // Operator makes the client mint short-lived operator tokens from an application's
@@ -40,6 +41,7 @@ type operator struct {
 	expires time.Time
 }
 
+// Token implements TokenSource.
 func (o *operator) Token(ctx context.Context) (claviger.Secret, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -26,6 +26,7 @@ const (
 // usageError is a command that was put wrongly.
 type usageError struct{ message, hint string }
 
+// Error implements error.
 func (e usageError) Error() string { return e.message }
 
 func usagef(format string, args ...any) error {
@@ -35,11 +36,13 @@ func usagef(format string, args ...any) error {
 // loginError says that there is no token to show.
 type loginError struct{ message string }
 
+// Error implements error.
 func (e loginError) Error() string { return e.message }
 
 // failed is a command that worked and found a failure: it has been printed already.
 type failed int
 
+// Error implements error.
 func (f failed) Error() string { return fmt.Sprintf("exit code %d", int(f)) }
 
 // report prints what went wrong and answers the exit code.

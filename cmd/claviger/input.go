@@ -79,6 +79,7 @@ func (p *program) prompt(label, flag string, secret bool) ([]byte, error) {
 // line of the next prompt.
 type oneByte struct{ r io.Reader }
 
+// Read implements io.Reader.
 func (o oneByte) Read(b []byte) (int, error) {
 	if len(b) > 1 {
 		b = b[:1]

@@ -108,7 +108,10 @@ type refusedToken struct {
 	cause error
 }
 
+// Error implements error.
 func (r *refusedToken) Error() string { return "authn: " + r.code }
+
+// Unwrap answers the cause, for errors.Is and errors.As.
 func (r *refusedToken) Unwrap() error { return r.cause }
 
 func refuse(code string) *refusedToken { return &refusedToken{code: code} }

@@ -48,7 +48,10 @@ func errCanceled(cause error) *claviger.Error {
 // tlsFailure marks an error of the handshake.
 type tlsFailure struct{ err error }
 
+// Error implements error.
 func (f *tlsFailure) Error() string { return f.err.Error() }
+
+// Unwrap answers the cause, for errors.Is and errors.As.
 func (f *tlsFailure) Unwrap() error { return f.err }
 
 // transportError turns whatever the transport says into one of the errors above.

@@ -99,6 +99,7 @@ type faultError struct {
 	reason string
 }
 
+// Error implements error.
 func (e *faultError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.reason) }
 
 // yamlReason answers what may be shown: the parser's own messages quote the file.

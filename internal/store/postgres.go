@@ -117,6 +117,7 @@ func (q postgresQuerier) query(ctx context.Context, statement string, args []any
 // postgresRows closes as *sql.Rows does, with the fault that reading met.
 type postgresRows struct{ pgx.Rows }
 
+// Close ends the reading.
 func (r postgresRows) Close() error {
 	r.Rows.Close()
 	return r.Err()

@@ -301,6 +301,7 @@ type sqliteTxRows struct {
 	tx *sqliteTx
 }
 
+// Err answers what ended the reading, if anything did.
 func (r *sqliteTxRows) Err() error {
 	err := r.Rows.Err()
 	if err != nil {

@@ -117,6 +117,7 @@ type patientBody struct {
 	control *http.ResponseController
 }
 
+// Read implements io.Reader.
 func (b *patientBody) Read(p []byte) (int, error) {
 	// A writer without deadlines (a test's recorder, HTTP over something else) is as
 	// patient as its server.

@@ -139,9 +139,14 @@ const proxyPattern = "/v1/connections/{id}/proxy"
 
 type headerOnly http.Header
 
-func (h headerOnly) Header() http.Header         { return http.Header(h) }
+// Header implements http.ResponseWriter.
+func (h headerOnly) Header() http.Header { return http.Header(h) }
+
+// Write implements http.ResponseWriter.
 func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (h headerOnly) WriteHeader(int)             {}
+
+// WriteHeader implements http.ResponseWriter.
+func (h headerOnly) WriteHeader(int) {}
 
 // recover ends a request whose handler panicked. The value of the panic may hold
 // anything, so the log gets its type and the place only.

@@ -133,6 +133,7 @@ var (
 	_ huma.SchemaProvider = (*failure)(nil)
 )
 
+// Error implements error.
 func (f *failure) Error() string {
 	if f.cause != nil {
 		return f.cause.Error()
@@ -171,6 +172,7 @@ type failureStatus struct {
 	err    *claviger.Error
 }
 
+// Error implements error.
 func (f *failureStatus) Error() string { return f.err.Error() }
 
 func orList(items []string) string {
