@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench microbench fuzz run soak postgres node
+.PHONY: help build test lint bench microbench fuzz run soak postgres node chromium
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -25,7 +25,7 @@ help: ## list the targets
 build: ## the stripped binary, bin/claviger; VERSION=1.2.3 names it
 	$(GO) build -trimpath -ldflags '-s -w$(if $(VERSION), -X claviger/internal/app.Version=$(VERSION))' -o $(BIN)/claviger ./cmd/claviger
 
-test: postgres node ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
+test: postgres node chromium ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
 	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse
 	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -json $(PACKAGES) | $(BIN)/abuse
 
@@ -33,10 +33,14 @@ test: postgres node ## all tests, on SQLite and PostgreSQL, and the abuse cases 
 postgres:
 	@.ci/postgres
 
-# Node.js and, in the user's cache, the authorization server that tests talk to.
+# Node.js and, in the user's cache, what tests run with it.
 node:
 	@.ci/node
-	@$(GO) run ./clavigertest/oidcprovider/install
+	@$(GO) run ./clavigertest/npm/install
+
+# The browser that tests open the pages in.
+chromium:
+	@.ci/chromium
 
 lint: $(GOFUMPT) $(STATICCHECK) ## formatting, vet and staticcheck
 	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run: $(GOFUMPT) -w ."; echo "$$unformatted"; exit 1; fi

@@ -1,0 +1,23 @@
+// Command install puts what tests run with Node.js into the user's cache, so that no
+// test waits for it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"claviger/clavigertest/npm"
+	"claviger/clavigertest/oidcprovider"
+)
+
+func main() {
+	for _, set := range []npm.Set{
+		oidcprovider.Set(),
+	} {
+		if _, err := set.Install(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
