@@ -9,11 +9,13 @@ import (
 
 	"claviger/clavigertest/npm"
 	"claviger/clavigertest/oidcprovider"
+	"claviger/clavigertest/signers"
 )
 
 func main() {
 	for _, set := range []npm.Set{
 		oidcprovider.Set(),
+		signers.Set(),
 	} {
 		if _, err := set.Install(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
