@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"claviger/clavigertest/browser"
 	"claviger/clavigertest/npm"
 	"claviger/clavigertest/oidcprovider"
 	"claviger/clavigertest/signers"
@@ -14,6 +15,7 @@ import (
 
 func main() {
 	for _, set := range []npm.Set{
+		browser.Set(),
 		oidcprovider.Set(),
 		signers.Set(),
 	} {
