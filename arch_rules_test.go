@@ -47,7 +47,7 @@ func importRules() []restriction {
 			"crypto/aes", "crypto/cipher", "crypto/ecdh", "crypto/mlkem", "crypto/hkdf", "crypto/pbkdf2", "golang.org/x/crypto",
 			"github.com/tink-crypto", "filippo.io/age",
 		}, []string{internal + "seal"}, "only seal touches ciphers"},
-		{ruleCipher, []string{"crypto/ed25519", "crypto/ecdsa", "crypto/rsa", "crypto/elliptic", "github.com/go-jose/go-jose"}, []string{internal + "seal", internal + "authn", internal + "oauth"}, "only seal signs, authn its tokens, and oauth the assertions and proofs that vendors demand"},
+		{ruleCipher, []string{"crypto/ed25519", "crypto/ecdsa", "crypto/rsa", "crypto/elliptic", "github.com/go-jose/go-jose"}, []string{internal + "seal", internal + "authn", internal + "oauth", internal + "rehearse"}, "only seal signs, authn its tokens, oauth the assertions and proofs that vendors demand, and rehearse the certificate of the vendors that it makes up"},
 		{ruleCipher, []string{"crypto/hmac"}, []string{internal + "seal", internal + "inject", internal + "authn", internal + "wire", internal + "gate", internal + "events"}, "keyed hashes stand where they are needed: the ledger's chain, vendors' signatures, tokens, cursors and events"},
 		{ruleWeak, []string{"crypto/md5", "crypto/sha1", "crypto/des", "crypto/rc4", "crypto/dsa", "golang.org/x/crypto/md4"}, nil, "broken algorithms are not used, for anything"},
 		{ruleWeak, []string{"math/rand"}, nil, "predictable randomness ends up in a token sooner or later; use crypto/rand"},

@@ -66,6 +66,7 @@ func rooms() []room {
 		{internal + "failpoint", nil, "marks where tests try a crash; in a release they are nothing"},
 		{internal + "keeper", in("egress"), "keys are asked for, not kept"},
 		{internal + "oauth", in("egress"), "a protocol answers values; who keeps them is not its business"},
+		{internal + "rehearse", in("catalog", "inject", "egress", "oauth"), "a rehearsal sends what the product would send, to vendors that it makes itself; it keeps nothing"},
 		{internal + "gate", in("store", "failpoint"), "decision and record stand in one place, under everything that reveals"},
 		{internal + "events", in("store", "egress", "jobs"), "mechanism only: a delivery is a row, a job and a request"},
 		{internal + "jobs", in("store"), "mechanism only"},
@@ -79,7 +80,7 @@ func rooms() []room {
 		{internal + "surface/embedded", surface, thin},
 		{internal + "surface/connect", surface, thin},
 		{internal + "app", []string{anything}, "the composition root"},
-		{module + "/cmd/claviger", append(in("app", "catalog", "gate"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, and prints what the ledger's verification found"},
+		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, rehearses documents, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},
 		{module + "/bench", []string{anything}, "a measuring tool"},
 	}

@@ -21,7 +21,7 @@ const maxDocument = 256 << 10
 
 func (p *program) connectorCommand() *cobra.Command {
 	return group("connector", "Definitions of external systems",
-		p.connectorList(), p.connectorShow(), p.connectorPut(), p.connectorDelete(), p.connectorLint())
+		p.connectorList(), p.connectorShow(), p.connectorPut(), p.connectorDelete(), p.connectorLint(), p.connectorTest())
 }
 
 func (p *program) connectorList() *cobra.Command {

@@ -1,11 +1,6 @@
-package simulated
+package rehearse
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,33 +24,43 @@ type life struct {
 	tokens  claviger.Tokens
 }
 
-// granted runs an oauth2 method: consent and exchange, or the client's own grant; a
-// call; expiry; refresh; revocation.
-func (r *run) granted(m *claviger.AuthMethod) error {
-	l, err := r.newLife(m)
-	if err != nil {
-		return err
+// granted answers the steps of an oauth2 method: consent and exchange, or the client's
+// own grant; calls; expiry; refresh; revocation.
+func (r *run) granted(m *claviger.AuthMethod) []named {
+	var l *life
+	return []named{
+		{StepConnect, func() (err error) {
+			if l, err = r.newLife(m); err != nil {
+				return err
+			}
+			if err := l.obtain(); err != nil {
+				return err
+			}
+			return r.test(m, l.credentials())
+		}},
+		{StepCall, func() error { return r.actions(m, l.credentials()) }},
+		{StepExpire, func() error {
+			if err := r.limits(m, l.credentials()); err != nil {
+				return err
+			}
+			r.vendor.ExpireAccess(m.Key)
+			if err := r.refused(m, l.credentials()); err != nil {
+				return fmt.Errorf("an expired access token: %w", err)
+			}
+			return nil
+		}},
+		{StepRefresh, func() error {
+			renewed := l.renew()
+			if renewed != nil && !errors.Is(renewed, errNone) {
+				return renewed
+			}
+			if a, err := r.any(m, l.credentials()); err != nil || catalog.Expired(r.conn, a.status, a.header, a.body) {
+				return fmt.Errorf("the renewed token is refused: %d %s %v", a.status, a.body, err)
+			}
+			return renewed
+		}},
+		{StepRevoke, func() error { return l.revoke() }},
 	}
-	if err := l.obtain(); err != nil {
-		return err
-	}
-	if err := r.working(m, l.values()); err != nil {
-		return err
-	}
-	r.vendor.ExpireAccess(m.Key)
-	if err := r.refused(m, l.values()); err != nil {
-		return fmt.Errorf("an expired access token: %w", err)
-	}
-	if err := l.renew(); err != nil {
-		return fmt.Errorf("refresh: %w", err)
-	}
-	if a, err := r.any(m, l.values()); err != nil || catalog.Expired(r.conn, a.status, a.header, a.body) {
-		return fmt.Errorf("the renewed token is refused: %d %s %v", a.status, a.body, err)
-	}
-	if err := l.revoke(); err != nil {
-		return fmt.Errorf("revoke: %w", err)
-	}
-	return nil
 }
 
 func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
@@ -67,7 +72,7 @@ func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
 	known := r.vendor.Client(m.Key)
 	l := &life{run: r, m: m, written: cfg, moved: cfg, client: claviger.OAuthClient{ID: known.ID, Secret: claviger.NewSecretString(known.Secret)}}
 	if m.OAuth.ClientAuth == claviger.PrivateKeyJWT {
-		if l.client.PrivateKey, err = newKey(); err != nil {
+		if l.client.PrivateKey, err = r.oauth.NewProofKey(); err != nil {
 			return nil, err
 		}
 	}
@@ -80,19 +85,8 @@ func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
 	return l, nil
 }
 
-func newKey() (claviger.Secret, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return claviger.Secret{}, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	return claviger.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
-}
-
-func (l *life) values() map[string]string {
-	access := ""
-	l.tokens.Access.Use(func(b []byte) { access = string(b) })
-	return map[string]string{catalog.AccessToken: access, catalog.ClientID: l.client.ID}
+func (l *life) credentials() claviger.Credentials {
+	return claviger.Credentials{catalog.AccessToken: l.tokens.Access, catalog.ClientID: claviger.NewSecretString(l.client.ID)}
 }
 
 // obtain gets the first tokens.
@@ -152,7 +146,7 @@ func (l *life) consent() (oauth.Code, error) {
 }
 
 func (l *life) parse(a oauth.Attempt) (claviger.Tokens, error) {
-	l.report.Calls++
+	l.calls++
 	if a.Outcome != oauth.Answered {
 		return claviger.Tokens{}, fmt.Errorf("%s: %w", a.Outcome, a.Err)
 	}
@@ -167,8 +161,10 @@ func (l *life) parse(a oauth.Attempt) (claviger.Tokens, error) {
 // token is dead in the vendor's own words.
 func (l *life) renew() error {
 	if !l.vendor.Refreshes(l.m.Key) {
-		l.report.None[StepRefresh]++
-		return l.obtain()
+		if err := l.obtain(); err != nil {
+			return err
+		}
+		return errNone
 	}
 	old := l.tokens.Refresh
 	tokens, err := l.parse(l.oauth.Refresh(l.ctx, l.moved, l.client, old, nil, nil))
@@ -186,7 +182,7 @@ func (l *life) renew() error {
 		return nil
 	}
 	again := l.oauth.Refresh(l.ctx, l.moved, l.client, old, nil, nil)
-	l.report.Calls++
+	l.calls++
 	if again.Outcome != oauth.Answered {
 		return fmt.Errorf("the old refresh token again: %s: %w", again.Outcome, again.Err)
 	}
@@ -204,20 +200,19 @@ func (l *life) revoke() error {
 	}
 	done := l.oauth.Revoke(l.ctx, l.moved, l.client, token, hint)
 	if l.m.OAuth.Endpoints.Revoke.Empty() {
-		l.report.None[StepRevoke]++
 		if done.Verdict != oauth.NotSupported {
 			return fmt.Errorf("the verdict is %s although there is no way to revoke", done.Verdict)
 		}
-		return nil
+		return errNone
 	}
-	l.report.Calls++
+	l.calls++
 	if done.Verdict != oauth.Revoked {
 		return fmt.Errorf("%s: %s, %q", done.Verdict, done.Reason, l.vendor.Faults())
 	}
 	if access, refresh := l.vendor.Live(l.m.Key); access != 0 || refresh != 0 {
 		return fmt.Errorf("%d access and %d refresh tokens are live", access, refresh)
 	}
-	if err := l.refused(l.m, l.values()); err != nil {
+	if err := l.refused(l.m, l.credentials()); err != nil {
 		return errors.New("a revoked token is accepted")
 	}
 	return nil

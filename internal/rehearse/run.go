@@ -1,10 +1,10 @@
-package simulated
+package rehearse
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -15,20 +15,52 @@ import (
 	"claviger/internal/inject"
 )
 
-// The steps that a document may declare none of.
+// The steps of one auth method's run, in their order.
 const (
-	StepTest        = "test"
-	StepPermissions = "permissions"
-	StepActions     = "actions"
-	StepRefresh     = "refresh"
-	StepRevoke      = "revoke"
+	StepConnect = "connect" // the credential's format and test; consent, exchange and discovery of oauth2
+	StepCall    = "call"    // every action
+	StepExpire  = "expire"  // the vendor's ways to say "expired" and "too many", and a credential that is wrong
+	StepRefresh = "refresh"
+	StepRevoke  = "revoke"
 )
 
-// Report says what a connector's run did.
-type Report struct {
-	Calls int            // requests that were sent
-	None  map[string]int // auth methods that declare a step none, by step; of actions, 1
+// Outcome is how a step ended.
+type Outcome string
+
+// The outcomes.
+const (
+	Passed  Outcome = "passed"
+	Failed  Outcome = "failed"
+	Skipped Outcome = "skipped" // a step before it failed
+	None    Outcome = "none"    // the document declares none
+)
+
+// Step is one step of one auth method's run.
+type Step struct {
+	Method, Name string
+	Outcome      Outcome
+	Why          string // of a failure
+	Calls        int    // requests that were sent
 }
+
+// Report is a connector's run.
+type Report struct {
+	Connector string
+	Steps     []Step
+}
+
+// Err answers why the connector did not pass, or nil if it did.
+func (r Report) Err() error {
+	for _, s := range r.Steps {
+		if s.Outcome == Failed {
+			return fmt.Errorf("%s.%s: %s: %s", r.Connector, s.Method, s.Name, s.Why)
+		}
+	}
+	return nil
+}
+
+// errNone is the result of a step that the document declares none of.
+var errNone = errors.New("none")
 
 // run is the run of one connector.
 type run struct {
@@ -37,7 +69,7 @@ type run struct {
 	conn     *claviger.Connector
 	vendor   *simulate.Vendor
 	settings map[string]string
-	report   Report
+	calls    int
 }
 
 // answer is what came back.
@@ -49,54 +81,102 @@ type answer struct {
 
 func (a answer) ok() bool { return a.status/100 == 2 }
 
-// Run runs one connector. The error says which step failed and why.
+// Run runs one connector. The error says what of the document cannot be simulated at
+// all; how the steps ended is in the report.
 func (w *World) Run(ctx context.Context, conn *claviger.Connector) (Report, error) {
 	v, err := simulate.New(conn, time.Now)
 	if err != nil {
 		return Report{}, err
 	}
-	return w.against(ctx, conn, v)
+	return w.against(ctx, conn, v), nil
 }
 
 // against runs a connector against a vendor, which may be that of another document.
-func (w *World) against(ctx context.Context, conn *claviger.Connector, v *simulate.Vendor) (Report, error) {
+func (w *World) against(ctx context.Context, conn *claviger.Connector, v *simulate.Vendor) Report {
 	w.add(conn.Key, v)
-	r := &run{World: w, ctx: ctx, conn: conn, vendor: v, settings: v.Settings(), report: Report{None: map[string]int{}}}
-	if len(conn.Actions) == 0 {
-		r.report.None[StepActions] = 1
-	}
+	report := Report{Connector: conn.Key}
 	for i := range conn.Auth {
+		r := &run{World: w, ctx: ctx, conn: conn, vendor: v, settings: maps.Clone(v.Settings())}
 		m := &conn.Auth[i]
-		step := r.fixed
+		steps := r.fixed(m)
 		if m.OAuth != nil {
-			step = r.granted
+			steps = r.granted(m)
 		}
-		if err := step(m); err != nil {
-			return r.report, fmt.Errorf("%s.%s: %w", conn.Key, m.Key, err)
-		}
+		report.Steps = append(report.Steps, r.take(m.Key, steps)...)
 	}
-	if faults := v.Faults(); len(faults) > 0 {
-		return r.report, fmt.Errorf("%s: the vendor complains: %q", conn.Key, faults)
-	}
-	return r.report, nil
+	return report
 }
 
-// fixed runs a method whose credential a person brings.
-func (r *run) fixed(m *claviger.AuthMethod) error {
+// named is a step that is to be taken.
+type named struct {
+	name string
+	take func() error
+}
+
+// take takes a method's steps until one fails.
+func (r *run) take(method string, steps []named) []Step {
+	out := make([]Step, len(steps))
+	failed := false
+	for i, s := range steps {
+		out[i] = Step{Method: method, Name: s.name, Outcome: Skipped}
+		if failed {
+			continue
+		}
+		r.calls = 0
+		err := s.take()
+		faults := r.vendor.Faults()
+		switch {
+		case errors.Is(err, errNone):
+			out[i].Outcome = None
+		case err != nil:
+			out[i].Outcome, out[i].Why = Failed, err.Error()
+		case len(faults) > 0:
+			out[i].Outcome, out[i].Why = Failed, fmt.Sprintf("the vendor complains: %q", faults)
+		default:
+			out[i].Outcome = Passed
+		}
+		failed, out[i].Calls = out[i].Outcome == Failed, r.calls
+	}
+	return out
+}
+
+func none() error { return errNone }
+
+// fixed answers the steps of a method whose credential a person brings.
+func (r *run) fixed(m *claviger.AuthMethod) []named {
+	creds := sealed(r.vendor.Values(m.Key))
+	return []named{
+		{StepConnect, func() error {
+			if warnings, err := catalog.CheckCredentials(m, creds); err != nil || len(warnings) > 0 {
+				return fmt.Errorf("a made-up credential is refused: %v %v", warnings, err)
+			}
+			if m.Test == nil {
+				return errNone
+			}
+			return r.test(m, creds)
+		}},
+		{StepCall, func() error { return r.actions(m, creds) }},
+		{StepExpire, func() error {
+			if err := r.limits(m, creds); err != nil {
+				return err
+			}
+			return r.wrong(m)
+		}},
+		{StepRefresh, none},
+		{StepRevoke, none},
+	}
+}
+
+// wrong expects that each field and each place of a credential counts.
+func (r *run) wrong(m *claviger.AuthMethod) error {
 	values := r.vendor.Values(m.Key)
-	if warnings, err := catalog.CheckCredentials(m, sealed(values)); err != nil || len(warnings) > 0 {
-		return fmt.Errorf("a made-up credential is refused: %v %v", warnings, err)
-	}
-	if err := r.working(m, values); err != nil {
-		return err
-	}
-	for i := range m.Inject { // each place counts
+	for i := range m.Inject {
 		if len(m.Inject[i].Value.Names())+len(m.Inject[i].Username.Names())+len(m.Inject[i].Password.Names()) == 0 {
 			continue
 		}
 		less := *m
 		less.Inject = slices.Delete(slices.Clone(m.Inject), i, i+1)
-		if err := r.refused(&less, values); err != nil {
+		if err := r.refused(&less, sealed(values)); err != nil {
 			return fmt.Errorf("without injection %d: %w", i, err)
 		}
 	}
@@ -104,12 +184,9 @@ func (r *run) fixed(m *claviger.AuthMethod) error {
 		if !injected(m, name) {
 			return fmt.Errorf("the field %s goes nowhere", name)
 		}
-		wrong := map[string]string{}
-		for k, v := range values {
-			wrong[k] = v
-		}
-		wrong[name] += "x"
-		if err := r.refused(m, wrong); err != nil {
+		other := maps.Clone(values)
+		other[name] += "x"
+		if err := r.refused(m, sealed(other)); err != nil {
 			return fmt.Errorf("with another %s: %w", name, err)
 		}
 	}
@@ -122,32 +199,26 @@ func injected(m *claviger.AuthMethod, field string) bool {
 	})
 }
 
-// working runs everything that a valid credential does.
-func (r *run) working(m *claviger.AuthMethod, values map[string]string) error {
-	if err := r.test(m, values); err != nil {
-		return err
+// actions calls every action.
+func (r *run) actions(m *claviger.AuthMethod, creds claviger.Credentials) error {
+	if len(r.conn.Actions) == 0 {
+		return errNone
 	}
 	for i := range r.conn.Actions {
-		if err := r.action(m, &r.conn.Actions[i], values); err != nil {
+		if err := r.action(m, &r.conn.Actions[i], creds); err != nil {
 			return fmt.Errorf("action %s: %w", r.conn.Actions[i].Key, err)
 		}
 	}
-	return r.limits(m, values)
+	return nil
 }
 
 // test runs the test and the permission check.
-func (r *run) test(m *claviger.AuthMethod, values map[string]string) error {
+func (r *run) test(m *claviger.AuthMethod, creds claviger.Credentials) error {
 	p := m.Permissions
-	if m.Test == nil {
-		r.report.None[StepTest]++
-	}
-	if p == nil {
-		r.report.None[StepPermissions]++
-	}
 	var a answer
 	var err error
 	if m.Test != nil {
-		if a, err = r.probe(m, m.Test, values); err != nil {
+		if a, err = r.probe(m, m.Test, creds); err != nil {
 			return fmt.Errorf("test: %w", err)
 		}
 		if !catalog.Passed(m.Test, a.status, a.body) {
@@ -165,7 +236,7 @@ func (r *run) test(m *claviger.AuthMethod, values map[string]string) error {
 		return nil
 	}
 	if p.Request != nil {
-		if a, err = r.probe(m, p.Request, values); err != nil {
+		if a, err = r.probe(m, p.Request, creds); err != nil {
 			return fmt.Errorf("permissions: %w", err)
 		}
 	}
@@ -180,7 +251,7 @@ func (r *run) test(m *claviger.AuthMethod, values map[string]string) error {
 	return nil
 }
 
-func (r *run) action(m *claviger.AuthMethod, act *claviger.Action, values map[string]string) error {
+func (r *run) action(m *claviger.AuthMethod, act *claviger.Action, creds claviger.Credentials) error {
 	input, err := r.vendor.Input(act)
 	if err != nil {
 		return fmt.Errorf("a made-up input: %w", err)
@@ -189,7 +260,7 @@ func (r *run) action(m *claviger.AuthMethod, act *claviger.Action, values map[st
 	if err != nil {
 		return err
 	}
-	a, err := r.send(m, req, values)
+	a, err := r.send(m, req, creds)
 	if err != nil {
 		return err
 	}
@@ -209,11 +280,11 @@ func (r *run) action(m *claviger.AuthMethod, act *claviger.Action, values map[st
 }
 
 // limits runs each way to say expired, and each status that means too many.
-func (r *run) limits(m *claviger.AuthMethod, values map[string]string) error {
+func (r *run) limits(m *claviger.AuthMethod, creds claviger.Credentials) error {
 	defer r.vendor.Behave(simulate.Normal, 0)
 	for i := range r.conn.Expiry {
 		r.vendor.Behave(simulate.Expired, i)
-		a, err := r.any(m, values)
+		a, err := r.any(m, creds)
 		if err != nil {
 			return err
 		}
@@ -223,7 +294,7 @@ func (r *run) limits(m *claviger.AuthMethod, values map[string]string) error {
 	}
 	for i := range max(1, len(r.conn.RateLimit.Status)) {
 		r.vendor.Behave(simulate.Throttled, i)
-		a, err := r.any(m, values)
+		a, err := r.any(m, creds)
 		if err != nil {
 			return err
 		}
@@ -235,8 +306,8 @@ func (r *run) limits(m *claviger.AuthMethod, values map[string]string) error {
 }
 
 // refused expects that a credential is not accepted, and that the answer is read so.
-func (r *run) refused(m *claviger.AuthMethod, values map[string]string) error {
-	a, err := r.any(m, values)
+func (r *run) refused(m *claviger.AuthMethod, creds claviger.Credentials) error {
+	a, err := r.any(m, creds)
 	if err != nil {
 		return err
 	}
@@ -247,25 +318,24 @@ func (r *run) refused(m *claviger.AuthMethod, values map[string]string) error {
 }
 
 // any sends the cheapest call that there is: the test, else a bare one to the base.
-func (r *run) any(m *claviger.AuthMethod, values map[string]string) (answer, error) {
+func (r *run) any(m *claviger.AuthMethod, creds claviger.Credentials) (answer, error) {
 	if m.Test != nil {
-		return r.probe(m, m.Test, values)
+		return r.probe(m, m.Test, creds)
 	}
-	return r.probe(m, &claviger.Probe{Method: http.MethodGet, Path: claviger.MustTemplate("/")}, values)
+	return r.probe(m, &claviger.Probe{Method: http.MethodGet, Path: claviger.MustTemplate("/")}, creds)
 }
 
-func (r *run) probe(m *claviger.AuthMethod, p *claviger.Probe, values map[string]string) (answer, error) {
+func (r *run) probe(m *claviger.AuthMethod, p *claviger.Probe, creds claviger.Credentials) (answer, error) {
 	req, err := catalog.ProbeRequest(r.conn, p, r.settings)
 	if err != nil {
 		return answer{}, err
 	}
-	return r.send(m, req, values)
+	return r.send(m, req, creds)
 }
 
 // send puts the credential on a request, twice, which must not differ from once, and
 // sends it.
-func (r *run) send(m *claviger.AuthMethod, req *http.Request, values map[string]string) (answer, error) {
-	creds := sealed(values)
+func (r *run) send(m *claviger.AuthMethod, req *http.Request, creds claviger.Credentials) (answer, error) {
 	once, err := inject.Apply(req, m, creds, r.settings)
 	if err != nil {
 		return answer{}, err
@@ -274,25 +344,6 @@ func (r *run) send(m *claviger.AuthMethod, req *http.Request, values map[string]
 	if err != nil {
 		return answer{}, err
 	}
-	if ready.URL, err = r.address(r.conn.Key, ready.URL); err != nil {
-		return answer{}, err
-	}
-	ready.Host = ""
-	r.report.Calls++
-	resp, err := r.client.Do(ready.WithContext(r.ctx))
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return answer{resp.StatusCode, resp.Header, body}, err
-}
-
-// sealed answers values as the secrets that they are.
-func sealed(values map[string]string) claviger.Credentials {
-	creds := claviger.Credentials{}
-	for k, v := range values {
-		creds[k] = claviger.NewSecretString(v)
-	}
-	return creds
+	r.calls++
+	return r.World.send(r.ctx, r.conn.Key, ready)
 }

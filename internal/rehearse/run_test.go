@@ -1,6 +1,7 @@
-package simulated
+package rehearse
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -26,6 +27,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// open answers a world that ends with the test.
+func open(t *testing.T) *World {
+	t.Helper()
+	w, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
 // TestEveryConnector runs every built-in connector. A count of connectors means:
 // passed this run.
 func TestEveryConnector(t *testing.T) {
@@ -33,22 +49,21 @@ func TestEveryConnector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Open(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := open(t)
 	all := c.List(catalog.Filter{})
 	passed, calls, none := 0, 0, map[string]int{}
 	for _, conn := range all {
 		report, err := w.Run(t.Context(), conn)
-		if err != nil {
+		if err = errors.Join(err, report.Err()); err != nil {
 			t.Error(err)
 			continue
 		}
 		passed++
-		calls += report.Calls
-		for step, n := range report.None {
-			none[step] += n
+		for _, s := range report.Steps {
+			calls += s.Calls
+			if s.Outcome == None {
+				none[s.Name]++
+			}
 		}
 	}
 	var declared []string
@@ -129,17 +144,13 @@ func parse(t *testing.T, text string) *claviger.Connector {
 // TestDifferencesAreFound: a vendor that differs from the document in any one thing
 // fails the run. The vendor stays; the document under test changes.
 func TestDifferencesAreFound(t *testing.T) {
-	w, err := Open(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := open(t)
 	run := func(text string) error {
 		v, err := simulate.New(parse(t, acme), time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = w.against(t.Context(), parse(t, text), v)
-		return err
+		return w.against(t.Context(), parse(t, text), v).Err()
 	}
 	if err := run(acme); err != nil {
 		t.Fatalf("the document against its own vendor: %v", err)
@@ -193,10 +204,7 @@ func TestDifferencesAreFound(t *testing.T) {
 // TestFaultsWithinOneDocument: a document that contradicts itself fails against its
 // own vendor.
 func TestFaultsWithinOneDocument(t *testing.T) {
-	w, err := Open(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := open(t)
 	for _, c := range []struct{ old, new, why string }{
 		{`"^ak_[a-z0-9]{8,}$"`, `"^ak$x"`, "a made-up credential is refused"},
 		{`"^t[0-9]{3}$"`, `"^/+$"`, "made-up settings"},
@@ -210,8 +218,8 @@ func TestFaultsWithinOneDocument(t *testing.T) {
 		if !strings.Contains(acme, c.old) {
 			t.Fatalf("the document has no %q", c.old)
 		}
-		_, err := w.Run(t.Context(), parse(t, strings.Replace(acme, c.old, c.new, 1)))
-		if err == nil || !strings.Contains(err.Error(), c.why) {
+		report, err := w.Run(t.Context(), parse(t, strings.Replace(acme, c.old, c.new, 1)))
+		if err = errors.Join(err, report.Err()); err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v, want %q", c.new, err, c.why)
 		}
 	}
