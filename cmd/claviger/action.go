@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -20,27 +21,20 @@ func (p *program) actionCommand() *cobra.Command {
 
 func (p *program) actionList() *cobra.Command {
 	var connector, search string
-	c := command("list", "List actions", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.Actions(ctx, connector, search), 0)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() {
-			rows := make([][]string, len(list))
-			for i, a := range list {
-				writes := "writes"
-				if a.ReadOnly {
-					writes = "reads"
-				}
-				rows[i] = []string{a.ActionIdentifier, writes, a.Name}
+	c := listing[api.Action]{
+		use: "list", short: "List actions", args: cobra.NoArgs,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.Action, error] {
+			return c.Actions(ctx, connector, search)
+		},
+		none: "No actions.", heading: []string{"action", "effect", "name"},
+		row: func(a api.Action) []string {
+			effect := "writes"
+			if a.ReadOnly {
+				effect = "reads"
 			}
-			p.table("No actions.", []string{"action", "effect", "name"}, rows)
-		})
-	})
+			return []string{a.ActionIdentifier, effect, a.Name}
+		},
+	}.command(p)
 	c.Flags().StringVar(&connector, "connector", "", "key of a connector")
 	c.Flags().StringVar(&search, "search", "", "part of an identifier or name")
 	p.completeFlag(c, "connector", p.completeConnectors)
@@ -131,22 +125,14 @@ func (p *program) readInput(arg string) (map[string]any, error) {
 func (p *program) explainCommand() *cobra.Command {
 	var in api.ExplainCall
 	var input string
-	c := command("explain CONNECTION", "Show what a call would do, without making it", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		in.ConnectionID = args[0]
-		var err error
-		if in.Input, err = p.readInput(input); err != nil {
-			return err
-		}
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		x, err := c.Explain(ctx, in)
-		if err != nil {
-			return err
-		}
-		return p.show(x, func() { p.printExplanation(x) })
-	})
+	c := ask(p, "explain CONNECTION", "Show what a call would do, without making it", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (x api.Explanation, err error) {
+			in.ConnectionID = args[0]
+			if in.Input, err = p.readInput(input); err != nil {
+				return x, err
+			}
+			return c.Explain(ctx, in)
+		}, p.printExplanation)
 	f := c.Flags()
 	f.StringVar(&in.ActionIdentifier, "action", "", "connector.action")
 	f.StringVar(&in.Method, "method", "", "method of a proxy call")

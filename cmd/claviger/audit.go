@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,29 +18,12 @@ func (p *program) auditCommand() *cobra.Command {
 
 func (p *program) auditList() *cobra.Command {
 	var q client.AuditQuery
-	var from, to string
-	var limit int
-	c := command("list", "List ledger entries, newest first", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		var err error
-		if q.From, err = moment("from", from); err != nil {
-			return err
-		}
-		if q.To, err = moment("to", to); err != nil {
-			return err
-		}
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.Audit(ctx, q), limit)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() { p.printEntries(list) })
+	c := p.entries("list", "List ledger entries, newest first", cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.Entry, error] {
+		return c.Audit(ctx, q)
 	})
 	f := c.Flags()
-	f.StringVar(&from, "from", "", "earliest time (RFC 3339) or age (24h)")
-	f.StringVar(&to, "to", "", "latest time (RFC 3339) or age (24h)")
+	f.Var(moment{&q.From}, "from", "earliest time (RFC 3339) or age (24h)")
+	f.Var(moment{&q.To}, "to", "latest time (RFC 3339) or age (24h)")
 	f.StringVar(&q.WorkspaceID, "workspace", "", "id of a workspace")
 	f.StringVar(&q.ActorKind, "actor-kind", "", "api_key, operator, scoped, session or system")
 	f.StringVar(&q.ActorID, "actor", "", "id of an actor")
@@ -56,36 +39,27 @@ func (p *program) auditList() *cobra.Command {
 	f.StringVar(&q.Address, "address", "", "address that the request came from")
 	f.StringVar(&q.Usage, "usage", "", "usage of the connection")
 	f.StringVar(&q.Slot, "slot", "", "slot of a system")
-	f.IntVar(&limit, "limit", 50, "at most this many; 0: all")
 	p.completeFlag(c, "connection", p.completeConnections)
 	p.completeFlag(c, "connector", p.completeConnectors)
 	return c
 }
 
-// moment reads a time, or an age before now.
-func moment(flag, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if age, err := time.ParseDuration(text); err == nil {
-		return time.Now().Add(-age), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, usagef("--%s takes a time such as 2026-11-22T01:00:00Z, or an age such as 24h.", flag)
-	}
-	return at, nil
+// entries makes a command that lists ledger entries.
+func (p *program) entries(use, short string, args cobra.PositionalArgs, items func(context.Context, *client.Client, []string) iter.Seq2[api.Entry, error]) *cobra.Command {
+	return listing[api.Entry]{
+		use: use, short: short, args: args, most: 50, items: items,
+		none: "No entries.", heading: []string{"time", "verb", "outcome", "code", "status", "resource", "actor", "address", "request"},
+		row: func(e api.Entry) []string {
+			what, who := strings.TrimSpace(e.Resource.Type+" "+e.Resource.ID), strings.TrimSpace(e.Actor.Kind+" "+e.Actor.ID)
+			return []string{when(&e.Time), e.Verb, e.Outcome, e.Code, number(e.StatusCode), what, who, e.Address, e.RequestID}
+		},
+	}.command(p)
 }
 
-func (p *program) printEntries(list []api.Entry) {
-	rows := make([][]string, len(list))
-	for i, e := range list {
-		status := ""
-		if e.StatusCode != 0 {
-			status = strconv.Itoa(e.StatusCode)
-		}
-		what := strings.TrimSpace(e.Resource.Type + " " + e.Resource.ID)
-		rows[i] = []string{when(&e.Time), e.Verb, e.Outcome, e.Code, status, what, strings.TrimSpace(e.Actor.Kind + " " + e.Actor.ID), e.Address, e.RequestID}
+// number prints n, and nothing for 0.
+func number(n int) string {
+	if n == 0 {
+		return ""
 	}
-	p.table("No entries.", []string{"time", "verb", "outcome", "code", "status", "resource", "actor", "address", "request"}, rows)
+	return strconv.Itoa(n)
 }

@@ -19,7 +19,7 @@ import (
 // server: whoever doubts the ledger doubts the server too.
 type offline struct {
 	config   string
-	from, to string
+	from, to time.Time
 	values   map[string]*string
 }
 
@@ -28,8 +28,8 @@ type offline struct {
 func (o *offline) flags(c *cobra.Command) {
 	o.values = map[string]*string{}
 	c.Flags().StringVar(&o.config, "config", "", "YAML file of settings")
-	c.Flags().StringVar(&o.from, "from", "", "earliest time (RFC 3339) or age (24h)")
-	c.Flags().StringVar(&o.to, "to", "", "latest time (RFC 3339) or age (24h)")
+	c.Flags().Var(moment{&o.from}, "from", "earliest time (RFC 3339) or age (24h)")
+	c.Flags().Var(moment{&o.to}, "to", "latest time (RFC 3339) or age (24h)")
 	for _, s := range app.AllSettings() {
 		if s.Flag != "" && slices.Contains([]string{"data", "database.url", "ledger.anchor"}, s.Key) {
 			o.values[s.Flag] = c.Flags().String(s.Flag, "", s.Meaning+" ("+s.Variable+")")
@@ -37,31 +37,24 @@ func (o *offline) flags(c *cobra.Command) {
 	}
 }
 
-func (o *offline) load() (s app.Settings, from, to time.Time, err error) {
-	if from, err = moment("from", o.from); err != nil {
-		return s, from, to, err
-	}
-	if to, err = moment("to", o.to); err != nil {
-		return s, from, to, err
-	}
+func (o *offline) load() (app.Settings, error) {
 	given := map[string]string{}
 	for flag, value := range o.values {
 		if *value != "" {
 			given[flag] = *value
 		}
 	}
-	s, err = app.LoadSettings(given, os.Environ(), o.config)
-	return s, from, to, err
+	return app.LoadSettings(given, os.Environ(), o.config)
 }
 
 func (p *program) auditVerify() *cobra.Command {
 	var o offline
 	c := command("verify", "Prove offline that the ledger is whole", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		s, from, to, err := o.load()
+		s, err := o.load()
 		if err != nil {
 			return err
 		}
-		report, err := app.VerifyLedger(ctx, s, from, to)
+		report, err := app.VerifyLedger(ctx, s, o.from, o.to)
 		if err != nil {
 			return err
 		}
@@ -114,21 +107,19 @@ func (p *program) printReport(r *gate.Report) {
 		return
 	}
 	p.printf("The ledger is NOT whole: %d findings in %d entries.\n", len(r.Findings), r.Entries)
-	rows := make([][]string, len(r.Findings))
-	for i, f := range r.Findings {
-		rows[i] = []string{f.Problem, f.Stream, strconv.FormatInt(f.Sequence, 10), string(f.Entry), f.Detail}
-	}
-	p.table("", []string{"problem", "stream", "sequence", "entry", "detail"}, rows)
+	table(p, "", []string{"problem", "stream", "sequence", "entry", "detail"}, r.Findings, func(f gate.Finding) []string {
+		return []string{f.Problem, f.Stream, strconv.FormatInt(f.Sequence, 10), string(f.Entry), f.Detail}
+	})
 }
 
 func (p *program) auditExport() *cobra.Command {
 	var o offline
 	c := command("export", "Write the ledger as JSON Lines, offline", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		s, from, to, err := o.load()
+		s, err := o.load()
 		if err != nil {
 			return err
 		}
-		_, err = app.ExportLedger(ctx, s, from, to, &escaping{w: p.stdout})
+		_, err = app.ExportLedger(ctx, s, o.from, o.to, &escaping{w: p.stdout})
 		return err
 	})
 	o.flags(c)

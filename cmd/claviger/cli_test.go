@@ -113,15 +113,16 @@ func TestExitCodes(t *testing.T) {
 		"200": {`200 {"object":"caller","kind":"api_key"}`, exitOK},
 		"400": {refusal("400", "unreadable"), exitRefused},
 		"401": {refusal("401", "invalid_token"), exitLogin},
-		"403": {refusal("403", "denied"), exitDenied},
-		"404": {refusal("404", "not_found"), exitDenied},
+		"403": {refusal("403", "denied"), exitRefused},
+		"404": {refusal("404", "not_found"), exitNotFound},
 		"409": {refusal("409", "conflict"), exitRefused},
 		"422": {refusal("422", "invalid_format"), exitRefused},
 		"424": {refusal("424", "reauthorization_required"), exitRefused},
-		"500": {refusal("500", "internal"), exitFailure},
-		"502": {refusal("502", "upstream"), exitUnreachable},
-		"504": {refusal("504", "timeout"), exitUnreachable},
-		"bad": {"200 <html>", exitFailure},
+		"429": {refusal("429", "rate_limited"), exitRefused},
+		"500": {refusal("500", "internal"), exitServer},
+		"502": {refusal("502", "upstream"), exitServer},
+		"504": {refusal("504", "timeout"), exitServer},
+		"bad": {"200 <html>", exitServer},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := at(t, map[string]string{"GET /v1/whoami": tc.answer})
@@ -178,7 +179,7 @@ func TestUsageErrors(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	s, c := at(t, nil)
 	c.Close()
-	_, stderr := s.want(exitUnreachable, "", "whoami")
+	_, stderr := s.want(exitServer, "", "whoami")
 	if !strings.Contains(stderr, "hint: Check the address") {
 		t.Error(stderr)
 	}
@@ -244,5 +245,5 @@ func TestCommandsAskWhatTheyShould(t *testing.T) {
 	if stdout, _ := s.want(exitOK, "", "secret", "get", "--exists", "shared/a"); stdout != "" {
 		t.Error(stdout)
 	}
-	s.want(exitDenied, "", "secret", "get", "--exists", "shared/b")
+	s.want(exitNotFound, "", "secret", "get", "--exists", "shared/b")
 }

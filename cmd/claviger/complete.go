@@ -40,6 +40,12 @@ func (p *program) completeConnections(c *cobra.Command, _ []string, prefix strin
 	}, func(x api.Connection) (string, string) { return x.ID, x.Connector + " " + x.Name })
 }
 
+func (p *program) completeSecrets(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return complete(c, p, prefix, func(ctx context.Context, s *client.Client) iter.Seq2[api.Secret, error] {
+		return s.Secrets(ctx, prefix)
+	}, func(x api.Secret) (string, string) { return x.Path, "" })
+}
+
 func (p *program) completeActions(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	connector, _, _ := strings.Cut(prefix, ".")
 	if !strings.Contains(prefix, ".") {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -14,30 +15,29 @@ import (
 func (p *program) connectionCommand() *cobra.Command {
 	return group("connection", "Credentials for one connector each",
 		p.connectionCreate(), p.connectionList(), p.connectionUpdate(), p.connectionDelete(), p.connectionTest(),
-		p.onConnection("show", "Show a connection", (*client.Client).Connection),
-		p.onConnection("disable", "Switch a connection off", func(c *client.Client, ctx context.Context, id string) (api.Connection, error) {
+		onConnection(p, "show", "Show a connection", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
+			return c.Connection(ctx, id)
+		}, p.printConnection),
+		onConnection(p, "disable", "Switch a connection off", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
 			return c.DisableConnection(ctx, id)
-		}),
-		p.onConnection("enable", "Switch a connection on again", func(c *client.Client, ctx context.Context, id string) (api.Connection, error) {
+		}, p.printConnection),
+		onConnection(p, "enable", "Switch a connection on again", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
 			return c.EnableConnection(ctx, id)
-		}),
+		}, p.printConnection),
 		p.connectionRevoke(), p.connectionReferences(), p.connectionUsage(), p.connectionEvents())
 }
 
-// onConnection makes a command that does one thing to a connection and prints it.
-func (p *program) onConnection(use, short string, call func(*client.Client, context.Context, string) (api.Connection, error)) *cobra.Command {
-	c := command(use+" ID", short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		conn, err := call(c, ctx, args[0])
-		return p.showConnection(conn, err)
-	})
+// onConnection makes a command that does one thing to a connection and prints what
+// it answers.
+func onConnection[T any](p *program, use, short string, call func(ctx context.Context, c *client.Client, id string) (T, error), text func(T)) *cobra.Command {
+	c := ask(p, use+" ID", short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) (T, error) {
+		return call(ctx, c, args[0])
+	}, text)
 	c.ValidArgsFunction = p.completeConnections
 	return c
 }
 
+// showConnection prints a connection if there is no error.
 func (p *program) showConnection(conn api.Connection, err error) error {
 	if err != nil {
 		return err
@@ -83,24 +83,16 @@ func (p *program) printConnection(conn api.Connection) {
 
 func (p *program) connectionList() *cobra.Command {
 	var q client.ConnectionQuery
-	var limit int
-	c := command("list", "List connections, newest first", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.Connections(ctx, q), limit)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() {
-			rows := make([][]string, len(list))
-			for i, x := range list {
-				rows[i] = []string{x.ID, x.Name, x.Connector, x.WorkspaceID, x.Status, x.HealthStatus, when(x.LastUsedAt)}
-			}
-			p.table("No connections.", []string{"id", "name", "connector", "workspace", "status", "health", "last used"}, rows)
-		})
-	})
+	c := listing[api.Connection]{
+		use: "list", short: "List connections, newest first", args: cobra.NoArgs,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.Connection, error] {
+			return c.Connections(ctx, q)
+		},
+		none: "No connections.", heading: []string{"id", "name", "connector", "workspace", "status", "health", "last used"},
+		row: func(x api.Connection) []string {
+			return []string{x.ID, x.Name, x.Connector, x.WorkspaceID, x.Status, x.HealthStatus, when(x.LastUsedAt)}
+		},
+	}.command(p)
 	f := c.Flags()
 	f.StringVar(&q.WorkspaceID, "workspace", "", "id of a workspace")
 	f.StringVar(&q.Connector, "connector", "", "key of a connector")
@@ -109,23 +101,17 @@ func (p *program) connectionList() *cobra.Command {
 	f.StringVar(&q.Owner, "owner", "", "id of an owner")
 	f.StringVar(&q.Tag, "tag", "", "key:value")
 	f.StringVar(&q.Search, "search", "", "part of a name")
-	f.IntVar(&limit, "limit", 0, "at most this many; 0: all")
 	p.completeFlag(c, "connector", p.completeConnectors)
 	return c
 }
 
 func (p *program) connectionDelete() *cobra.Command {
 	var force bool
-	c := command("delete ID", "Delete a connection: stop it, revoke it at the vendor, destroy its credentials", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		conn, err := c.DeleteConnection(ctx, args[0], force)
-		return p.showConnection(conn, err)
-	})
+	c := onConnection(p, "delete", "Delete a connection: stop it, revoke it at the vendor, destroy its credentials",
+		func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
+			return c.DeleteConnection(ctx, id, force)
+		}, p.printConnection)
 	c.Flags().BoolVar(&force, "force", false, "delete it even if something names it")
-	c.ValidArgsFunction = p.completeConnections
 	return c
 }
 
@@ -143,7 +129,7 @@ func (p *program) connectionTest() *cobra.Command {
 			return err
 		}
 		if report.Status != "passed" {
-			return failed(exitRefused)
+			return failed(exitFailure)
 		}
 		return nil
 	})
@@ -152,59 +138,32 @@ func (p *program) connectionTest() *cobra.Command {
 }
 
 func (p *program) printTest(report api.ConnectionTest) {
-	rows := make([][]string, len(report.Steps))
-	for i, s := range report.Steps {
-		status := ""
-		if s.StatusCode != 0 {
-			status = strconv.Itoa(s.StatusCode)
-		}
+	p.printf("%s\n", escape(report.Status))
+	table(p, "No steps.", []string{"step", "result", "code", "status", "time", "note"}, report.Steps, func(s api.TestStep) []string {
 		note := s.Message
 		if len(s.Missing) > 0 {
 			note += " Missing: " + strings.Join(s.Missing, ", ")
 		}
-		rows[i] = []string{s.Name, s.Status, s.Code, status, strconv.FormatInt(s.DurationMs, 10) + " ms", note}
-	}
-	p.printf("%s\n", escape(report.Status))
-	p.table("No steps.", []string{"step", "result", "code", "status", "time", "note"}, rows)
+		return []string{s.Name, s.Status, s.Code, number(s.StatusCode), strconv.FormatInt(s.DurationMs, 10) + " ms", note}
+	})
 }
 
 func (p *program) connectionReferences() *cobra.Command {
-	c := command("references ID", "List what names a connection", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := c.References(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() {
-			rows := make([][]string, len(list))
-			for i, r := range list {
-				rows[i] = []string{r.Type, r.ID, r.Name, when(r.LastUsedAt)}
-			}
-			p.table("Nothing names it.", []string{"type", "id", "name", "last used"}, rows)
+	return onConnection(p, "references", "List what names a connection", func(ctx context.Context, c *client.Client, id string) ([]api.Reference, error) {
+		return c.References(ctx, id)
+	}, func(list []api.Reference) {
+		table(p, "Nothing names it.", []string{"type", "id", "name", "last used"}, list, func(r api.Reference) []string {
+			return []string{r.Type, r.ID, r.Name, when(r.LastUsedAt)}
 		})
 	})
-	c.ValidArgsFunction = p.completeConnections
-	return c
 }
 
 func (p *program) connectionUsage() *cobra.Command {
 	var q client.UsageQuery
-	c := command("usage ID", "Show calls, failures and latency over time", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		u, err := c.ConnectionUsage(ctx, args[0], q)
-		if err != nil {
-			return err
-		}
-		return p.show(u, func() { p.printUsage(u) })
-	})
+	c := onConnection(p, "usage", "Show calls, failures and latency over time", func(ctx context.Context, c *client.Client, id string) (api.Usage, error) {
+		return c.ConnectionUsage(ctx, id, q)
+	}, p.printUsage)
 	c.Flags().StringVar(&q.Period, "period", "hour", "hour, day, week or month")
-	c.ValidArgsFunction = p.completeConnections
 	p.completeFlag(c, "period", cobra.FixedCompletions([]string{"hour", "day", "week", "month"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -231,19 +190,10 @@ func (p *program) printUsage(u api.Usage) {
 }
 
 func (p *program) connectionEvents() *cobra.Command {
-	var limit int
-	c := command("events ID", "List the ledger entries of a connection, newest first", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.ConnectionEvents(ctx, args[0]), limit)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() { p.printEntries(list) })
-	})
-	c.Flags().IntVar(&limit, "limit", 50, "at most this many; 0: all")
+	c := p.entries("events ID", "List the ledger entries of a connection, newest first", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) iter.Seq2[api.Entry, error] {
+			return c.ConnectionEvents(ctx, args[0])
+		})
 	c.ValidArgsFunction = p.completeConnections
 	return c
 }

@@ -87,7 +87,7 @@ func TestFailedChecksHaveAnExitCode(t *testing.T) {
 		"POST /v1/connections/conn_1/test": `200 {"status":"failed","steps":[{"name":"format","status":"passed"},{"name":"live","status":"failed","code":"invalid_credentials","statusCode":401,"missing":["x"]}]}`,
 		"POST /v1/actions/run":             `200 {"status":"failed","statusCode":404,"output":{"error":"no"}}`,
 	})
-	stdout, _ := s.want(exitRefused, "", "connection", "test", "conn_1")
+	stdout, _ := s.want(exitFailure, "", "connection", "test", "conn_1")
 	if !strings.Contains(stdout, "invalid_credentials") || !strings.Contains(stdout, "Missing: x") {
 		t.Error(stdout)
 	}
@@ -120,11 +120,11 @@ func TestLint(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newShell(t) // no server, no login
-	_, stderr := s.want(exitRefused, "", "connector", "lint", file)
+	_, stderr := s.want(exitFailure, "", "connector", "lint", file)
 	if !strings.Contains(stderr, file+":3:1: ") {
 		t.Error(stderr)
 	}
-	stdout, _ := s.want(exitRefused, "", "connector", "lint", file, "--json")
+	stdout, _ := s.want(exitFailure, "", "connector", "lint", file, "--json")
 	var faults []struct {
 		File         string
 		Line, Column int
@@ -133,7 +133,7 @@ func TestLint(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &faults); err != nil || len(faults) == 0 || faults[0].File != file || faults[0].Message == "" {
 		t.Error(err, stdout)
 	}
-	s.want(exitRefused, "", "connector", "put", file) // nothing is sent
+	s.want(exitFailure, "", "connector", "put", file) // nothing is sent
 }
 
 func TestCompletion(t *testing.T) {

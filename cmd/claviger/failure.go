@@ -14,13 +14,13 @@ import (
 
 // The exit codes, documented in docs/cli.md.
 const (
-	exitOK          = 0
-	exitFailure     = 1
-	exitUsage       = 2
-	exitLogin       = 3 // no valid token
-	exitDenied      = 4 // not allowed, or no such thing
-	exitRefused     = 5 // understood and refused
-	exitUnreachable = 6
+	exitOK       = 0
+	exitFailure  = 1 // a check failed, or a fault of this machine
+	exitUsage    = 2
+	exitLogin    = 3 // no valid token
+	exitNotFound = 4
+	exitRefused  = 5 // the server refused: the input, the state, or what the token may do
+	exitServer   = 6 // the server failed, or was not reached
 )
 
 // usageError is a command that was put wrongly.
@@ -175,21 +175,13 @@ func hint(e *client.Error) string {
 }
 
 func exitCode(e *client.Error) int {
-	switch e.Status {
-	case 0:
-		if e.Code == "bad_token" {
-			return exitLogin
-		}
-		return exitUnreachable
-	case http.StatusUnauthorized:
+	switch {
+	case e.Code == "bad_token" && e.Status == 0, e.Status == http.StatusUnauthorized:
 		return exitLogin
-	case http.StatusForbidden, http.StatusNotFound:
-		return exitDenied
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return exitUnreachable
-	}
-	if e.Status >= 400 && e.Status < 500 && e.Status != http.StatusTooManyRequests {
+	case e.Status == http.StatusNotFound:
+		return exitNotFound
+	case e.Status >= 400 && e.Status < 500:
 		return exitRefused
 	}
-	return exitFailure
+	return exitServer
 }

@@ -137,18 +137,11 @@ func (p *program) revokeOwn(ctx context.Context, s session) error {
 }
 
 func (p *program) whoamiCommand() *cobra.Command {
-	return command("whoami", "Show who your token says you are", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		who, err := c.Whoami(ctx)
-		if err != nil {
-			return err
-		}
-		return p.show(who, func() {
+	return ask(p, "whoami", "Show who your token says you are", cobra.NoArgs,
+		func(ctx context.Context, c *client.Client, _ []string) (api.Whoami, error) { return c.Whoami(ctx) },
+		func(who api.Whoami) {
 			p.fields([][2]string{
-				{"server", c.BaseURL()},
+				{"server", p.server},
 				{"kind", who.Kind},
 				{"id", who.ID},
 				{"organization", who.OrganizationID},
@@ -159,5 +152,4 @@ func (p *program) whoamiCommand() *cobra.Command {
 				{"permissions", strings.Join(who.Permissions, " ")},
 			})
 		})
-	})
 }

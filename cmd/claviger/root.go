@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +22,7 @@ type program struct {
 	url  string
 	json bool
 
+	server  string // the address of the server that was connected to
 	started bool // a command was found and its flags were read
 }
 
@@ -79,23 +79,13 @@ func (p *program) mark(c *cobra.Command) {
 	c.RunE = func(c *cobra.Command, args []string) error { p.started = true; return runE(c, args) }
 }
 
-// command makes a command of a group.
-func command(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args) }}
-}
-
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short}
-	c.AddCommand(commands...)
-	return c
-}
-
 // connect makes a client of the server that the person is logged in to.
 func (p *program) connect() (*client.Client, error) {
 	s, err := p.session()
 	if err != nil {
 		return nil, err
 	}
+	p.server = s.URL
 	return p.dial(s)
 }
 
@@ -151,14 +141,6 @@ func (p *program) versionCommand() *cobra.Command {
 			p.fields([][2]string{{"revision", b.Revision}, {"built from", b.Time}, {"go", b.Go}})
 		})
 	})
-}
-
-// when prints a moment for a person.
-func when(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
 func (p *program) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.stdout, format, args...) }

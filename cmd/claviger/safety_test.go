@@ -130,7 +130,7 @@ func TestAbuse_279_TheStoredKeyIsKept(t *testing.T) {
 		s, c, path := newServer(t)
 		s.want(exitOK, testKey, "login", "--url", c.URL, "--key-stdin")
 		c.Close()
-		if _, stderr := s.want(exitUnreachable, "", "logout"); !strings.Contains(stderr, "NOT revoked") {
+		if _, stderr := s.want(exitServer, "", "logout"); !strings.Contains(stderr, "NOT revoked") {
 			t.Error(stderr)
 		}
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
@@ -168,7 +168,7 @@ func TestAbuse_279_TheStoredKeyIsKept(t *testing.T) {
 		t.Cleanup(server.Close)
 		s := newShell(t)
 		s.env["CLAVIGER_URL"], s.env["CLAVIGER_API_KEY"] = server.URL, testKey
-		if _, stderr := s.want(exitUnreachable, "", "whoami"); !strings.Contains(stderr, "certificate") {
+		if _, stderr := s.want(exitServer, "", "whoami"); !strings.Contains(stderr, "certificate") {
 			t.Error(stderr)
 		}
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -43,19 +44,14 @@ func (p *program) secretSet() *cobra.Command {
 
 func (p *program) secretGet() *cobra.Command {
 	var exists bool
-	c := command("get PATH", "Show what is known of a secret; its value is never shown", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		s, err := c.Secret(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if exists && !p.json {
-			return nil
-		}
-		return p.show(s, func() {
+	c := ask(p, "get PATH", "Show what is known of a secret; its value is never shown", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (api.Secret, error) {
+			return c.Secret(ctx, args[0])
+		},
+		func(s api.Secret) {
+			if exists {
+				return
+			}
 			p.fields([][2]string{
 				{"path", s.Path},
 				{"version", strconv.FormatInt(s.Version, 10)},
@@ -64,41 +60,32 @@ func (p *program) secretGet() *cobra.Command {
 				{"updated", when(&s.UpdatedAt)},
 			})
 		})
-	})
 	c.Flags().BoolVar(&exists, "exists", false, "print nothing: exit 0 if it exists, 4 if not")
+	c.ValidArgsFunction = p.completeSecrets
 	return c
 }
 
 func (p *program) secretList() *cobra.Command {
 	var prefix string
-	c := command("list", "List secrets by path", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.Secrets(ctx, prefix), 0)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() {
-			rows := make([][]string, len(list))
-			for i, s := range list {
-				rows[i] = []string{s.Path, strconv.FormatInt(s.Version, 10), strconv.Itoa(len(s.UsedBy)), when(&s.UpdatedAt)}
-			}
-			p.table("No secrets.", []string{"path", "version", "used by", "updated"}, rows)
-		})
-	})
+	c := listing[api.Secret]{
+		use: "list", short: "List secrets by path", args: cobra.NoArgs,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.Secret, error] {
+			return c.Secrets(ctx, prefix)
+		},
+		none: "No secrets.", heading: []string{"path", "version", "used by", "updated"},
+		row: func(s api.Secret) []string {
+			return []string{s.Path, strconv.FormatInt(s.Version, 10), strconv.Itoa(len(s.UsedBy)), when(&s.UpdatedAt)}
+		},
+	}.command(p)
 	c.Flags().StringVar(&prefix, "prefix", "", "beginning of the paths")
 	return c
 }
 
 func (p *program) secretRemove() *cobra.Command {
-	return command("remove PATH", "Destroy a secret", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		gone, err := c.DeleteSecret(ctx, args[0])
-		return p.deleted(gone, err)
-	})
+	c := ask(p, "remove PATH", "Destroy a secret", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
+			return c.DeleteSecret(ctx, args[0])
+		}, p.printDeleted)
+	c.ValidArgsFunction = p.completeSecrets
+	return c
 }
