@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,23 +27,16 @@ func (p *program) connectorCommand() *cobra.Command {
 
 func (p *program) connectorList() *cobra.Command {
 	var q client.ConnectorQuery
-	c := command("list", "List connectors", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		list, err := client.Collect(c.Connectors(ctx, q), 0)
-		if err != nil {
-			return err
-		}
-		return p.show(list, func() {
-			rows := make([][]string, len(list))
-			for i, k := range list {
-				rows[i] = []string{k.Key, k.Name, k.Kind, strconv.Itoa(k.Version), strings.Join(k.Categories, ","), methods(k)}
-			}
-			p.table("No connectors.", []string{"key", "name", "kind", "version", "categories", "auth"}, rows)
-		})
-	})
+	c := listing[api.Connector]{
+		use: "list", short: "List connectors", args: cobra.NoArgs,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.Connector, error] {
+			return c.Connectors(ctx, q)
+		},
+		none: "No connectors.", heading: []string{"key", "name", "kind", "version", "categories", "auth"},
+		row: func(k api.Connector) []string {
+			return []string{k.Key, k.Name, k.Kind, strconv.Itoa(k.Version), strings.Join(k.Categories, ","), methods(k)}
+		},
+	}.command(p)
 	c.Flags().StringVar(&q.Search, "search", "", "part of a key or name")
 	c.Flags().StringVar(&q.Category, "category", "", "category")
 	c.Flags().StringVar(&q.Kind, "kind", "", "kind, for example http")
@@ -59,17 +53,10 @@ func methods(k api.Connector) string {
 
 func (p *program) connectorShow() *cobra.Command {
 	var version int
-	c := command("show KEY", "Show a connector", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		k, err := c.Connector(ctx, args[0], version)
-		if err != nil {
-			return err
-		}
-		return p.show(k, func() { p.printConnector(k) })
-	})
+	c := ask(p, "show KEY", "Show a connector", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (api.Connector, error) {
+			return c.Connector(ctx, args[0], version)
+		}, p.printConnector)
 	c.Flags().IntVar(&version, "version", 0, "version; default: the newest")
 	c.ValidArgsFunction = p.completeConnectors
 	return c
@@ -116,7 +103,7 @@ func (p *program) connectorPut() *cobra.Command {
 		parsed, faults := catalog.Parse(args[0], document, catalog.Options{AllowPlain: func(string) bool { return true }})
 		if len(faults) > 0 {
 			p.printFaults(args[0], faults)
-			return failed(exitRefused)
+			return failed(exitFailure)
 		}
 		c, err := p.connect()
 		if err != nil {
@@ -141,24 +128,12 @@ func (p *program) connectorPut() *cobra.Command {
 }
 
 func (p *program) connectorDelete() *cobra.Command {
-	c := command("delete KEY", "Delete a custom connector", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		gone, err := c.DeleteConnector(ctx, args[0])
-		return p.deleted(gone, err)
-	})
+	c := ask(p, "delete KEY", "Delete a custom connector", cobra.ExactArgs(1),
+		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
+			return c.DeleteConnector(ctx, args[0])
+		}, p.printDeleted)
 	c.ValidArgsFunction = p.completeConnectors
 	return c
-}
-
-// deleted prints the confirmation of a deletion.
-func (p *program) deleted(gone api.Deleted, err error) error {
-	if err != nil {
-		return err
-	}
-	return p.show(gone, func() { p.printf("Deleted %s.\n", escape(gone.ID)) })
 }
 
 func (p *program) connectorLint() *cobra.Command {
@@ -205,7 +180,7 @@ func (p *program) lint(files []string, strict bool, plain func(host string) bool
 	}
 	err := p.show(all, func() {})
 	if err == nil && wrong {
-		return failed(exitRefused)
+		return failed(exitFailure)
 	}
 	return err
 }
