@@ -106,6 +106,7 @@ type Connection struct {
 	AuthMethod       string
 	Name             string // unique in the workspace among the living
 	Usage            Usage
+	Slot             string // the slot of its system that it realises; empty for a connection of its own
 	Visibility       Visibility
 	Status           Status
 	Health           Health

@@ -34,7 +34,7 @@ type Resource struct {
 func (c *Connection) Resource() Resource {
 	return Resource{
 		Type: "connection", ID: string(c.ID), Organization: c.Organization, Workspace: c.Workspace,
-		Connection: c.ID, Connector: c.Connector, Usage: c.Usage, Owner: c.Owner, Visibility: c.Visibility,
+		Connection: c.ID, Connector: c.Connector, Usage: c.Usage, Slot: c.Slot, Owner: c.Owner, Visibility: c.Visibility,
 	}
 }
 

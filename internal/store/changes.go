@@ -22,6 +22,7 @@ const (
 	changeConnection  = "connection"
 	changeSecret      = "secret"
 	changeKeyset      = "keyset"
+	changeSystem      = "system"
 )
 
 // AddChange tells all nodes, when the transaction commits, that what they remember

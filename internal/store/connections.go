@@ -15,7 +15,7 @@ import (
 
 const connectionColumns = "organization, id, workspace, owner, connector, connector_version, auth_method, name, usage, visibility, status, health," +
 	" fault_code, fault_message, account_id, account_name, granted_scopes, settings, metadata, tags, secret_keys, secret_paths," +
-	" revision, destination, revocations, version, expires_at, last_used_at, last_checked_at, created_at, updated_at, refresh_at"
+	" revision, destination, revocations, version, expires_at, last_used_at, last_checked_at, created_at, updated_at, refresh_at, slot"
 
 // sealedConnection is a row with its ciphertext.
 type sealedConnection struct {
@@ -40,7 +40,7 @@ func scanFacts(r row, more ...any) (claviger.Connection, error) {
 	err := r.Scan(append([]any{
 		&c.Organization, &c.ID, &c.Workspace, &c.Owner, &c.Connector, &c.ConnectorVersion, &c.AuthMethod, &c.Name, &c.Usage, &c.Visibility,
 		&c.Status, &c.Health, &fault.Code, &fault.Message, &c.Account.ID, &c.Account.Name, &scopes, &settings, &metadata, &tags, &keys, &paths,
-		&c.Revision, &c.Destination, &revocations, &c.Version, &expires, &used, &checked, &created, &updated, &refresh,
+		&c.Revision, &c.Destination, &revocations, &c.Version, &expires, &used, &checked, &created, &updated, &refresh, &c.Slot,
 	}, more...)...)
 	if err != nil {
 		return c, err
@@ -107,7 +107,7 @@ func (tx *Tx) CreateConnection(ctx context.Context, s claviger.Scope, c claviger
 		return &Conflict{Field: "status"}
 	}
 	c.Version = 1
-	_, err = tx.exec(ctx, tx.home.insert("INSERT INTO connections ("+connectionColumns+", sealed, name_folded)", 1, 34, ""),
+	_, err = tx.exec(ctx, tx.home.insert("INSERT INTO connections ("+connectionColumns+", sealed, name_folded)", 1, 35, ""),
 		append(connectionArgs(c), nullable(sealed), strings.ToLower(c.Name))...)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func connectionArgs(c claviger.Connection) []any {
 		string(c.Usage), string(c.Visibility), string(c.Status), string(c.Health), fault.Code, fault.Message, c.Account.ID, c.Account.Name,
 		document(c.GrantedScopes), document(c.Settings), document(c.Metadata), document(c.Tags), document(c.SecretKeys), document(c.SecretPaths),
 		c.Revision, c.Destination, revocationsText(c.Revocations), c.Version,
-		millis(c.ExpiresAt), millis(c.LastUsedAt), millis(c.LastCheckedAt), millis(c.CreatedAt), millis(c.UpdatedAt), millis(c.RefreshAt),
+		millis(c.ExpiresAt), millis(c.LastUsedAt), millis(c.LastCheckedAt), millis(c.CreatedAt), millis(c.UpdatedAt), millis(c.RefreshAt), c.Slot,
 	}
 }
 

@@ -50,6 +50,7 @@ func (f *fixture) victim(name string) *victim {
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
 	})
+	v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: map[string]int64{victimsSecret: 1}})
 	v.subscribe()
 	v.beginConnecting()
 	v.revokeOne()
@@ -148,6 +149,29 @@ var scopedMethods = map[string]struct {
 	}},
 	"DB.OrganizationUsage": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.OrganizationUsage(ctx, s, time.Time{}, f.time().Add(time.Hour)))
+	}},
+	"DB.System": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.System(ctx, s, "crm"))
+	}},
+	"DB.Systems": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Systems(ctx, s, store.Page{}))
+	}},
+	"DB.SlotOf": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.SlotOf(ctx, s, v.connection))
+	}},
+	"DB.AwaitingSlots": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.AwaitingSlots(ctx, s, victimsSecret))
+	}},
+	"Tx.PutSystem": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(tx.PutSystem(ctx, s, "crm", func(old claviger.System, _ []claviger.Slot) (store.SystemVersion, error) {
+			if old.ID == "" {
+				return store.SystemVersion{}, store.ErrNotFound // another tenant's is not there to be changed
+			}
+			return store.SystemVersion{System: old}, nil
+		}))
+	}},
+	"Tx.DeleteSystem": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.DeleteSystem(ctx, s, "crm"))
 	}},
 	"Tx.CreateWorkspace": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.CreateWorkspace(ctx, s, claviger.Workspace{ID: "ws_new", Organization: v.org.ID, Canonical: "new", Region: claviger.DefaultRegion}))
