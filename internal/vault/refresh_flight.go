@@ -193,10 +193,12 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 		return f.answer != nil, err
 	}
 	var grant store.Grant
+	failpoint.Hit("refresh.lease.before")
 	err = v.db.InTx(ctx, region, func(tx *store.Tx) (err error) {
 		grant, err = tx.LeaseGrant(ctx, f.scope, f.id, v.keep.Node, v.keep.Lease)
 		return err
 	})
+	failpoint.Hit("refresh.lease.after")
 	switch {
 	case errors.Is(err, store.ErrLeased):
 		f.look() // whoever holds it asks the vendor
@@ -273,6 +275,7 @@ func (h *holding) release(ctx context.Context) {
 	err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
 		return tx.ReleaseGrant(ctx, h.scope, h.id, h.grant.Fence)
 	})
+	failpoint.Hit("refresh.release.after")
 	if err != nil && !errors.Is(err, store.ErrFenced) {
 		h.vault.keep.Log.Warn("a lease could not be given back, and will run out", "connection", string(h.id), "error", err)
 	}

@@ -197,6 +197,7 @@ func (h *holding) send(ctx context.Context) oauth.Attempt {
 	defer cancel()
 	var unmarked error
 	marked := oauth.OnSend(ctx, func() {
+		failpoint.Hit("refresh.sending.before")
 		unmarked = h.write(ctx, func(g *store.Grant, _ time.Time) {
 			g.State = store.GrantSending
 			g.Sends++
