@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 func (c *checker) actions(o object, conn *claviger.Connector, fallback *claviger.Pagination) {
@@ -21,12 +22,12 @@ func (c *checker) actions(o object, conn *claviger.Connector, fallback *claviger
 			ReadOnly: a.bool("readOnly"), Idempotent: a.bool("idempotent"),
 		}
 		if seen[act.Key] {
-			c.fault(item, a.at("key"), CodeDuplicate, "", "the action %s is there twice", quote(act.Key))
+			c.fault(item, a.at("key"), CodeDuplicate, "", "the action %s is there twice", document.Quote(act.Key))
 		}
 		seen[act.Key] = true
 		c.input(a, &act)
 		c.request(a, &act)
-		act.Pagination = c.pagination(a.n.get("pagination"), a.at("pagination"))
+		act.Pagination = c.pagination(a.n.Get("pagination"), a.at("pagination"))
 		if act.Pagination == nil && act.ReadOnly && fallback != nil && slices.ContainsFunc(act.Query, func(q claviger.QueryParam) bool { return q.Name == fallback.Param }) {
 			act.Pagination = fallback
 		}
@@ -38,14 +39,14 @@ func (c *checker) actions(o object, conn *claviger.Connector, fallback *claviger
 const noInput = `{"additionalProperties":false,"type":"object"}`
 
 func (c *checker) input(a object, act *claviger.Action) {
-	n := a.n.get("input")
+	n := a.n.Get("input")
 	if n == nil {
 		act.InputJSON = []byte(noInput)
 	} else {
 		if !c.inputSchema(n, a.at("input"), true) {
 			return
 		}
-		act.InputJSON = n.appendJSON(nil)
+		act.InputJSON = n.AppendJSON(nil)
 	}
 	schema, err := CompileInput(act.InputJSON)
 	if err != nil {
@@ -61,7 +62,7 @@ func (c *checker) request(a object, act *claviger.Action) {
 	if !ok {
 		return
 	}
-	inputs := a.n.get("input")
+	inputs := a.n.Get("input")
 	known := func(name string) string {
 		if rest, ok := strings.CutPrefix(name, "input."); ok {
 			if declaredInput(inputs, strings.Split(rest, ".")) {
@@ -76,11 +77,11 @@ func (c *checker) request(a object, act *claviger.Action) {
 	act.Query = c.query(o, known)
 	act.Headers = c.headers(o, "headers", known)
 	act.BodyFormat = o.choice("bodyFormat", false, "json", "form")
-	if body := o.n.get("body"); body != nil {
+	if body := o.n.Get("body"); body != nil {
 		if act.Method == "GET" || act.Method == "HEAD" {
 			c.fault(body, o.at("body"), CodeValue, "use query", "%s has no body", act.Method)
 		}
-		if act.BodyFormat == "form" && !c.is(body, o.at("body"), kindObject) {
+		if act.BodyFormat == "form" && !c.is(body, o.at("body"), document.Object) {
 			return
 		}
 		act.Body = c.bodyTree(body, o.at("body"), known)
@@ -102,9 +103,9 @@ func (c *checker) pathTemplate(o object, key string, known func(string) string) 
 		return claviger.Template{}
 	}
 	t := c.template(n, o.at(key), known)
-	if n.kind == kindString {
-		c.path(n, o.at(key), n.text)
-		c.positions(n.text, n, o.at(key))
+	if n.Kind == document.String {
+		c.path(n, o.at(key), n.Text)
+		c.positions(n.Text, n, o.at(key))
 	}
 	return t
 }
@@ -115,54 +116,54 @@ func (c *checker) query(o object, known func(string) string) []claviger.QueryPar
 
 // params answers a map of parameter names to templates, in the order of the names.
 func (c *checker) params(o object, key string, known func(string) string) []claviger.QueryParam {
-	n := o.n.get(key)
-	if n == nil || !c.is(n, o.at(key), kindObject) {
+	n := o.n.Get(key)
+	if n == nil || !c.is(n, o.at(key), document.Object) {
 		return nil
 	}
-	if len(n.members) > maxList {
+	if len(n.Members) > maxList {
 		c.fault(n, o.at(key), CodeLimit, "", "has more than %d entries", maxList)
 		return nil
 	}
 	var out []claviger.QueryParam
-	for _, m := range n.members {
-		path := join(o.at(key), m.key)
-		if m.key == "" || len(m.key) > 100 || strings.ContainsAny(m.key, "&=;#?%+ \t\r\n\"'<>\\") || foreign(m.key, true) != "" {
-			c.fault(&node{line: m.line, column: m.column}, path, CodeValue, "letters, digits and -_.[]", "%s is not a parameter name", quote(m.key))
+	for _, m := range n.Members {
+		path := join(o.at(key), m.Key)
+		if m.Key == "" || len(m.Key) > 100 || strings.ContainsAny(m.Key, "&=;#?%+ \t\r\n\"'<>\\") || foreign(m.Key, true) != "" {
+			c.fault(&document.Node{Line: m.Line, Column: m.Column}, path, CodeValue, "letters, digits and -_.[]", "%s is not a parameter name", document.Quote(m.Key))
 		}
-		value := m.value
-		if value.kind == kindInteger || value.kind == kindBool { // per_page: 100
-			value = &node{kind: kindString, text: value.text, line: value.line, column: value.column}
+		value := m.Value
+		if value.Kind == document.Integer || value.Kind == document.Bool { // per_page: 100
+			value = &document.Node{Kind: document.String, Text: value.Text, Line: value.Line, Column: value.Column}
 		}
-		out = append(out, claviger.QueryParam{Name: m.key, Value: c.template(value, path, known)})
+		out = append(out, claviger.QueryParam{Name: m.Key, Value: c.template(value, path, known)})
 	}
 	return out
 }
 
 // bodyTree answers the tree of a body: maps and slices, templates for strings,
 // json.Number, bool and nil.
-func (c *checker) bodyTree(n *node, path string, known func(string) string) any {
-	switch n.kind {
-	case kindObject:
-		out := make(map[string]any, len(n.members))
-		for _, m := range n.members {
-			c.plain(&node{line: m.line, column: m.column, text: m.key}, path)
-			out[m.key] = c.bodyTree(m.value, join(path, m.key), known)
+func (c *checker) bodyTree(n *document.Node, path string, known func(string) string) any {
+	switch n.Kind {
+	case document.Object:
+		out := make(map[string]any, len(n.Members))
+		for _, m := range n.Members {
+			c.plain(&document.Node{Line: m.Line, Column: m.Column, Text: m.Key}, path)
+			out[m.Key] = c.bodyTree(m.Value, join(path, m.Key), known)
 		}
 		return out
-	case kindArray:
-		out := make([]any, len(n.items))
-		for i, item := range n.items {
+	case document.Array:
+		out := make([]any, len(n.Items))
+		for i, item := range n.Items {
 			out[i] = c.bodyTree(item, index(path, i), known)
 		}
 		return out
-	case kindString:
+	case document.String:
 		return c.template(n, path, known)
 	default:
-		return n.tree()
+		return n.Tree()
 	}
 }
 
-func (c *checker) pagination(n *node, path string) *claviger.Pagination {
+func (c *checker) pagination(n *document.Node, path string) *claviger.Pagination {
 	o, ok := c.object(n, path, "type", "param", "next")
 	if !ok {
 		return nil
@@ -177,9 +178,9 @@ func (c *checker) pagination(n *node, path string) *claviger.Pagination {
 // declaredInput reports whether a schema declares the property that a template
 // names. Where a schema says nothing of what is below a property, nothing below it
 // may be named.
-func declaredInput(schema *node, names []string) bool {
+func declaredInput(schema *document.Node, names []string) bool {
 	for _, name := range names {
-		if schema = schema.get("properties").get(name); schema == nil {
+		if schema = schema.Get("properties").Get(name); schema == nil {
 			return false
 		}
 	}
@@ -196,42 +197,42 @@ var schemaKeys = []string{
 }
 
 // inputSchema checks that a schema keeps to the subset. It reports whether it does.
-func (c *checker) inputSchema(n *node, path string, root bool) bool {
+func (c *checker) inputSchema(n *document.Node, path string, root bool) bool {
 	before := len(c.faults)
-	if n.kind == kindBool && !root {
+	if n.Kind == document.Bool && !root {
 		return true
 	}
 	o, ok := c.object(n, path, schemaKeys...)
 	if !ok {
 		return false
 	}
-	if root && (n.get("type") == nil || n.get("type").text != "object") {
+	if root && (n.Get("type") == nil || n.Get("type").Text != "object") {
 		c.fault(n, o.at("type"), CodeValue, "type: object", "the input is an object")
 	}
-	for _, m := range n.members {
-		at := o.at(m.key)
-		switch m.key {
+	for _, m := range n.Members {
+		at := o.at(m.Key)
+		switch m.Key {
 		case "properties":
-			if c.is(m.value, at, kindObject) {
-				for _, p := range m.value.members {
-					if strings.ContainsAny(p.key, ". ${}") || p.key == "" || len(p.key) > 64 {
-						c.fault(&node{line: p.line, column: p.column}, at, CodeValue, "letters, digits, - and _", "%s is not a property name", quote(p.key))
+			if c.is(m.Value, at, document.Object) {
+				for _, p := range m.Value.Members {
+					if strings.ContainsAny(p.Key, ". ${}") || p.Key == "" || len(p.Key) > 64 {
+						c.fault(&document.Node{Line: p.Line, Column: p.Column}, at, CodeValue, "letters, digits, - and _", "%s is not a property name", document.Quote(p.Key))
 					}
-					c.inputSchema(p.value, join(at, p.key), false)
+					c.inputSchema(p.Value, join(at, p.Key), false)
 				}
 			}
 		case "items", "not", "additionalProperties":
-			c.inputSchema(m.value, at, false)
+			c.inputSchema(m.Value, at, false)
 		case "oneOf", "anyOf", "allOf":
-			for i, item := range o.list(m.key, 16) {
+			for i, item := range o.list(m.Key, 16) {
 				c.inputSchema(item, index(at, i), false)
 			}
 		case "pattern":
-			o.pattern(m.key)
+			o.pattern(m.Key)
 		case "title", "description":
-			o.text(m.key, 2000)
+			o.text(m.Key, 2000)
 		default:
-			c.plainTree(m.value, at)
+			c.plainTree(m.Value, at)
 		}
 	}
 	return len(c.faults) == before

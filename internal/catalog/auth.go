@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 func (c *checker) auth(o object, conn *claviger.Connector) {
-	if n := o.need("auth"); n != nil && n.kind == kindArray && len(n.items) == 0 {
+	if n := o.need("auth"); n != nil && n.Kind == document.Array && len(n.Items) == 0 {
 		c.fault(n, "auth", CodeMissing, "declare {key: none, type: none} for a system without authentication", "needs at least one method")
 	}
 	seen := map[string]bool{}
@@ -25,13 +26,13 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2")),
 		}
 		if seen[m.Key] {
-			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", quote(m.Key))
+			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", document.Quote(m.Key))
 		}
 		seen[m.Key] = true
 		m.Fields = c.fields(a)
 		m.OAuth = c.oauth(a, &m)
 		m.Inject = c.inject(a, &m)
-		if n := a.n.get("test"); n != nil && (n.kind != kindString || n.text != "none") {
+		if n := a.n.Get("test"); n != nil && (n.Kind != document.String || n.Text != "none") {
 			m.Test = c.probe(n, a.at("test"))
 		}
 		m.Permissions = c.permissions(a, &m)
@@ -61,10 +62,10 @@ func (c *checker) fields(a object) []claviger.Field {
 			c.fault(item, f.at("options"), CodeValue, "", "a select, and nothing else, has options")
 		}
 		if slices.ContainsFunc(out, func(y claviger.Field) bool { return y.Key == x.Key }) {
-			c.fault(item, f.at("key"), CodeDuplicate, "", "the field %s is there twice", quote(x.Key))
+			c.fault(item, f.at("key"), CodeDuplicate, "", "the field %s is there twice", document.Quote(x.Key))
 		}
 		if _, both := c.variables[x.Key]; both {
-			c.fault(item, f.at("key"), CodeDuplicate, "rename one of them", "the field %s has the name of a variable", quote(x.Key))
+			c.fault(item, f.at("key"), CodeDuplicate, "rename one of them", "the field %s has the name of a variable", document.Quote(x.Key))
 		}
 		out = append(out, x)
 	}
@@ -75,7 +76,7 @@ func (c *checker) fields(a object) []claviger.Field {
 // one field: a constant belongs to headers, and a constant credential nowhere.
 func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection {
 	items := a.list("inject", 16)
-	if m.Type == claviger.AuthOAuth2 && a.n.get("inject") == nil {
+	if m.Type == claviger.AuthOAuth2 && a.n.Get("inject") == nil {
 		return []claviger.Injection{bearerInjection(m.OAuth)}
 	}
 	if (m.Type == claviger.AuthNone) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
@@ -99,8 +100,8 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 	for i, item := range items {
 		path := index(a.at("inject"), i)
 		place := "" // which keys are known depends on where it goes
-		if n := item.get("in"); n != nil {
-			place = n.text
+		if n := item.Get("in"); n != nil {
+			place = n.Text
 		}
 		keys := []string{"in", "name", "value"}
 		if place == "basic" {
@@ -114,12 +115,12 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 		id := "header authorization"
 		if place == "basic" {
 			in.Username = c.template(o.need("username"), o.at("username"), known)
-			in.Password = c.template(o.n.get("password"), o.at("password"), known)
+			in.Password = c.template(o.n.Get("password"), o.at("password"), known)
 		} else {
 			in.Name = o.needText("name", 100)
 			in.Value = c.template(o.need("value"), o.at("value"), known)
 			c.injectionName(o, in)
-			id = place + " " + fold(in.Name)
+			id = place + " " + document.Fold(in.Name)
 		}
 		if taken[id] {
 			c.fault(item, path, CodeDuplicate, "", "two injections fill the same place")
@@ -145,14 +146,14 @@ func bearerInjection(rules *claviger.OAuth) claviger.Injection {
 }
 
 func (c *checker) injectionName(o object, in claviger.Injection) {
-	n := o.n.get("name")
+	n := o.n.Get("name")
 	if n == nil || in.Name == "" {
 		return
 	}
 	switch in.In {
 	case "header":
 		c.headerName(n, o.at("name"), in.Name)
-		if v := o.n.get("value"); v != nil {
+		if v := o.n.Get("value"); v != nil {
 			c.headerText(v, o.at("value"))
 		}
 	case "cookie":
@@ -167,7 +168,7 @@ func (c *checker) injectionName(o object, in claviger.Injection) {
 }
 
 // probe compiles a cheap call.
-func (c *checker) probe(n *node, path string) *claviger.Probe {
+func (c *checker) probe(n *document.Node, path string) *claviger.Probe {
 	o, ok := c.object(n, path, "method", "path", "query", "headers", "body", "expectStatus", "expectBody", "account")
 	if !ok {
 		return nil
@@ -181,26 +182,26 @@ func (c *checker) probe(n *node, path string) *claviger.Probe {
 	if len(p.ExpectStatus) == 0 {
 		p.ExpectStatus = []int{200}
 	}
-	if body := o.n.get("body"); body != nil {
-		if c.is(body, o.at("body"), kindObject, kindArray) {
+	if body := o.n.Get("body"); body != nil {
+		if c.is(body, o.at("body"), document.Object, document.Array) {
 			c.plainTree(body, o.at("body"))
-			p.Body = body.appendJSON(nil)
+			p.Body = body.AppendJSON(nil)
 		}
 		if p.Method != "POST" {
 			c.fault(body, o.at("body"), CodeValue, "use POST", "only POST has a body here")
 		}
 	}
-	if t, ok := c.object(o.n.get("expectBody"), o.at("expectBody"), "path", "equals", "notNull"); ok {
+	if t, ok := c.object(o.n.Get("expectBody"), o.at("expectBody"), "path", "equals", "notNull"); ok {
 		test := &claviger.BodyTest{Path: t.jsonPath("path"), Equals: t.scalar("equals"), NotNull: t.bool("notNull")}
 		if test.Path == "" {
 			t.need("path")
 		}
-		if (t.n.get("equals") != nil) == test.NotNull {
+		if (t.n.Get("equals") != nil) == test.NotNull {
 			c.fault(t.n, t.path, CodeValue, "", "has either equals or notNull: true")
 		}
 		p.ExpectBody = test
 	}
-	if acc, ok := c.object(o.n.get("account"), o.at("account"), "id", "name"); ok {
+	if acc, ok := c.object(o.n.Get("account"), o.at("account"), "id", "name"); ok {
 		p.AccountID, p.AccountName = acc.jsonPath("id"), acc.jsonPath("name")
 	}
 	return p
@@ -209,8 +210,8 @@ func (c *checker) probe(n *node, path string) *claviger.Probe {
 // permissions compiles where granted scopes are read. "none" says that the vendor
 // does not show them.
 func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.PermissionProbe {
-	n := a.n.get("permissions")
-	if n == nil || n.kind == kindString && n.text == "none" {
+	n := a.n.Get("permissions")
+	if n == nil || n.Kind == document.String && n.Text == "none" {
 		return nil
 	}
 	o, ok := c.object(n, a.at("permissions"), "from", "name", "path", "separator", "request", "required", "forActions")
@@ -221,7 +222,7 @@ func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.Permis
 		From: o.choice("from", true, "header", "body", "request", "token"), Name: o.text("name", 100), Path: o.jsonPath("path"),
 		Separator: o.text("separator", 8), Required: o.texts("required", maxList),
 	}
-	if r := o.n.get("request"); r != nil {
+	if r := o.n.Get("request"); r != nil {
 		p.Request = c.probe(r, o.at("request"))
 	}
 	switch {
@@ -233,22 +234,22 @@ func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.Permis
 		c.fault(n, o.path, CodeMissing, "", `"header" has a name and a separator, and neither path nor request`)
 	case p.From == "body" && (p.Path == "" || p.Name != "" || p.Request != nil):
 		c.fault(n, o.path, CodeMissing, "", `"body" has a path, and neither name nor request`)
-	case p.From == "request" && (p.Path == "") == (p.Name == "") || p.From == "request" && o.n.get("request") == nil:
+	case p.From == "request" && (p.Path == "") == (p.Name == "") || p.From == "request" && o.n.Get("request") == nil:
 		c.fault(n, o.path, CodeMissing, "", `"request" has a request and either path or name`)
 	case (p.From == "header" || p.From == "body") && m.Test == nil:
 		c.fault(n, o.path, CodeMissing, "declare a test", "scopes are read from the test's answer, and there is no test")
 	}
 	if p.Name != "" {
-		c.headerName(o.n.get("name"), o.at("name"), p.Name)
+		c.headerName(o.n.Get("name"), o.at("name"), p.Name)
 	}
 	if p.From == "header" && m.Test != nil {
 		m.Test.ScopesHeader = p.Name
 	}
-	if f := o.n.get("forActions"); f != nil && c.is(f, o.at("forActions"), kindObject) {
+	if f := o.n.Get("forActions"); f != nil && c.is(f, o.at("forActions"), document.Object) {
 		p.ForActions = map[string][]string{}
 		inner := object{c: c, n: f, path: o.at("forActions")}
-		for _, member := range f.members {
-			p.ForActions[member.key] = inner.texts(member.key, maxList)
+		for _, member := range f.Members {
+			p.ForActions[member.Key] = inner.texts(member.Key, maxList)
 		}
 	}
 	return p
@@ -257,13 +258,13 @@ func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.Permis
 // permissionsFit checks that forActions names actions of the document.
 func (c *checker) permissionsFit(o object, conn *claviger.Connector) {
 	for i, item := range o.list("auth", maxAuth) {
-		f := item.get("permissions").get("forActions")
+		f := item.Get("permissions").Get("forActions")
 		if f == nil {
 			continue
 		}
-		for _, m := range f.members {
-			if _, ok := conn.Action(m.key); !ok {
-				c.fault(&node{line: m.line, column: m.column}, index("auth", i)+".permissions.forActions."+m.key, CodeUnknown, "", "there is no action %s", quote(m.key))
+		for _, m := range f.Members {
+			if _, ok := conn.Action(m.Key); !ok {
+				c.fault(&document.Node{Line: m.Line, Column: m.Column}, index("auth", i)+".permissions.forActions."+m.Key, CodeUnknown, "", "there is no action %s", document.Quote(m.Key))
 			}
 		}
 	}
@@ -274,10 +275,10 @@ func (c *checker) statuses(o object, key string) []int {
 	var out []int
 	for i, item := range o.list(key, 20) {
 		path := index(o.at(key), i)
-		if !c.is(item, path, kindInteger) {
+		if !c.is(item, path, document.Integer) {
 			continue
 		}
-		v, err := strconv.Atoi(item.text)
+		v, err := strconv.Atoi(item.Text)
 		if err != nil || v < 100 || v > 599 {
 			c.fault(item, path, CodeValue, "", "is no HTTP status")
 		}
@@ -288,11 +289,11 @@ func (c *checker) statuses(o object, key string) []int {
 
 // positive answers a number above zero, 0 if absent.
 func (o object) positive(key string) float64 {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindNumber, kindInteger) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.Number, document.Integer) {
 		return 0
 	}
-	v, err := strconv.ParseFloat(n.text, 64)
+	v, err := strconv.ParseFloat(n.Text, 64)
 	if err != nil || v <= 0 || v > 1e6 || math.IsNaN(v) {
 		o.c.fault(n, o.at(key), CodeValue, "", "must be above 0 and at most 1000000")
 	}
@@ -301,39 +302,39 @@ func (o object) positive(key string) float64 {
 
 // jsonPath answers a path into JSON as it is written, once it is known to parse.
 func (o object) jsonPath(key string) string {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindString) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.String) {
 		return ""
 	}
-	if _, err := ParsePath(n.text); err != nil {
+	if _, err := ParsePath(n.Text); err != nil {
 		o.c.fault(n, o.at(key), CodeValue, "for example $.user.id or $.items[*].name", "%s", err)
 		return ""
 	}
-	return n.text
+	return n.Text
 }
 
 // scalar answers a string, number, boolean or null.
 func (o object) scalar(key string) any {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindString, kindInteger, kindNumber, kindBool, kindNull) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.String, document.Integer, document.Number, document.Bool, document.Null) {
 		return nil
 	}
-	if n.kind == kindString {
+	if n.Kind == document.String {
 		o.c.plain(n, o.at(key))
 	}
-	return n.tree()
+	return n.Tree()
 }
 
 // plainTree refuses template syntax in every string below n.
-func (c *checker) plainTree(n *node, path string) {
-	if n.kind == kindString {
+func (c *checker) plainTree(n *document.Node, path string) {
+	if n.Kind == document.String {
 		c.plain(n, path)
 	}
-	for _, m := range n.members {
-		c.plain(&node{line: m.line, column: m.column, text: m.key}, path)
-		c.plainTree(m.value, join(path, m.key))
+	for _, m := range n.Members {
+		c.plain(&document.Node{Line: m.Line, Column: m.Column, Text: m.Key}, path)
+		c.plainTree(m.Value, join(path, m.Key))
 	}
-	for i, item := range n.items {
+	for i, item := range n.Items {
 		c.plainTree(item, index(path, i))
 	}
 }

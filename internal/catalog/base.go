@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // base compiles baseUrl and allowedHosts: where this connector's credentials may
@@ -15,16 +16,16 @@ import (
 func (c *checker) base(o object, conn *claviger.Connector) {
 	for i, host := range o.texts("allowedHosts", 32) {
 		if !hostPattern(host) && !c.openedName(host) {
-			c.fault(o.n.get("allowedHosts").items[i], index("allowedHosts", i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", quote(host))
+			c.fault(o.n.Get("allowedHosts").Items[i], index("allowedHosts", i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", document.Quote(host))
 		}
 		conn.AllowedHosts = append(conn.AllowedHosts, host)
 	}
 	n := o.need("baseUrl")
-	if n == nil || !c.is(n, "baseUrl", kindString) {
+	if n == nil || !c.is(n, "baseUrl", document.String) {
 		return
 	}
-	text := strings.TrimSuffix(n.text, "/")
-	t := c.template(&node{kind: kindString, line: n.line, column: n.column, text: text}, "baseUrl", c.variableName)
+	text := strings.TrimSuffix(n.Text, "/")
+	t := c.template(&document.Node{Kind: document.String, Line: n.Line, Column: n.Column, Text: text}, "baseUrl", c.variableName)
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || scheme != "https" && scheme != "http" {
 		c.fault(n, "baseUrl", CodeHost, "start with https://", "must be an https address")
@@ -48,7 +49,7 @@ func (c *checker) base(o object, conn *claviger.Connector) {
 }
 
 // plainHTTP refuses the scheme http unless the operator opened the host.
-func (c *checker) plainHTTP(n *node, at, scheme, host string) {
+func (c *checker) plainHTTP(n *document.Node, at, scheme, host string) {
 	if scheme == "http" && !c.opened(host) {
 		c.fault(n, at, CodeHost, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW", "plain http is not open for this host")
 	}
@@ -64,7 +65,7 @@ func (c *checker) opened(host string) bool {
 func (c *checker) openedName(host string) bool { return dnsName(host) && c.opened(host) }
 
 // authority takes the host out of host[:port] and checks the port.
-func (c *checker) authority(n *node, at, authority string) (host string, ok bool) {
+func (c *checker) authority(n *document.Node, at, authority string) (host string, ok bool) {
 	if strings.ContainsAny(authority, `@?#\%`) {
 		c.fault(n, at, CodeHost, "only a host and a port before the path", "must not have a user, a query or a fragment")
 		return "", false
@@ -94,7 +95,7 @@ func (c *checker) authority(n *node, at, authority string) (host string, ok bool
 }
 
 // covered checks the host, with its variables, against allowedHosts.
-func (c *checker) covered(n *node, host string, conn *claviger.Connector) {
+func (c *checker) covered(n *document.Node, host string, conn *claviger.Connector) {
 	if name, ok := wholeHole(host); ok {
 		c.wholeHost(n, c.variables[name], conn)
 		return
@@ -113,7 +114,7 @@ func (c *checker) covered(n *node, host string, conn *claviger.Connector) {
 
 // labels checks a host label by label and answers an example of it, in which "x"
 // stands for each variable; literal tells that it has none.
-func (c *checker) labels(n *node, at, host string) (sample string, literal, ok bool) {
+func (c *checker) labels(n *document.Node, at, host string) (sample string, literal, ok bool) {
 	labels, written := strings.Split(host, "."), 0
 	probe := make([]string, len(labels))
 	for i, label := range labels {
@@ -130,7 +131,7 @@ func (c *checker) labels(n *node, at, host string) (sample string, literal, ok b
 		}
 		for _, value := range v.Values {
 			if !hostLabel(value) {
-				c.fault(n, at, CodeHost, "", "the variable %s stands in the host, but one of its values is no host label", quote(name))
+				c.fault(n, at, CodeHost, "", "the variable %s stands in the host, but one of its values is no host label", document.Quote(name))
 				return "", false, false
 			}
 		}
@@ -154,15 +155,15 @@ func (c *checker) labels(n *node, at, host string) (sample string, literal, ok b
 
 // wholeHost checks a host that is one variable. A hostname is pinned to each
 // connection when it is made; an enum brings its hosts along.
-func (c *checker) wholeHost(n *node, v *claviger.Variable, conn *claviger.Connector) {
+func (c *checker) wholeHost(n *document.Node, v *claviger.Variable, conn *claviger.Connector) {
 	switch {
 	case v == nil: // reported by the template
 	case v.Type == claviger.VariableEnum:
 		for _, value := range v.Values {
 			if !plainHost(value) {
-				c.fault(n, "baseUrl", CodeHost, "", "the variable %s is the host, but one of its values is no host name", quote(v.Key))
+				c.fault(n, "baseUrl", CodeHost, "", "the variable %s is the host, but one of its values is no host name", document.Quote(v.Key))
 			} else if conn.AllowedHosts != nil && !hostAllowed(value, conn.AllowedHosts) {
-				c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover %s", quote(value))
+				c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover %s", document.Quote(value))
 			}
 		}
 		if conn.AllowedHosts == nil {
@@ -195,7 +196,7 @@ func wholeHole(s string) (name string, ok bool) {
 
 // path checks the literal text of a path template: absolute, canonical, without
 // dot segments, query, fragment and escapes.
-func (c *checker) path(n *node, at, text string) {
+func (c *checker) path(n *document.Node, at, text string) {
 	literal := text
 	for {
 		i := strings.Index(literal, "${")
@@ -221,21 +222,21 @@ func (c *checker) path(n *node, at, text string) {
 	}
 	for i := range len(literal) {
 		if c0 := literal[i]; c0 != '/' && !unreserved(c0) && strings.IndexByte("!$&'()*+,=:@", c0) < 0 {
-			c.fault(n, at, CodeValue, "parameters belong in query", "a path must not have the character %s", quote(string(rune(c0))))
+			c.fault(n, at, CodeValue, "parameters belong in query", "a path must not have the character %s", document.Quote(string(rune(c0))))
 			return
 		}
 	}
 }
 
 // positions checks that the variables of a path are of types that fit a path.
-func (c *checker) positions(path string, n *node, at string) {
+func (c *checker) positions(path string, n *document.Node, at string) {
 	inPath, err := claviger.ParseTemplate(path)
 	if err != nil {
 		return // reported for the whole
 	}
 	for _, name := range inPath.Names() {
 		if v := c.variables[name]; v != nil && v.Type == claviger.VariableHostname {
-			c.fault(n, at, CodeTemplate, "use pathSegment", "%s is a host name and cannot stand in a path", quote(name))
+			c.fault(n, at, CodeTemplate, "use pathSegment", "%s is a host name and cannot stand in a path", document.Quote(name))
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // maxFiles bounds the documents of one folder.
@@ -119,7 +120,7 @@ func readFile(fsys fs.FS, name string) ([]byte, fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("catalog: %s is no regular file", name)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	data, err := io.ReadAll(io.LimitReader(f, document.MaxBytes+1))
 	return data, info, err
 }
 
@@ -199,7 +200,7 @@ func (c *Catalog) publish() []FileFaults {
 			if taken, ok := skeletons[skeleton(f.conn.Key)]; ok {
 				faults = append(slices.Clone(faults), Fault{
 					Line: 1, Column: 1, Path: "key", Code: CodeReserved, Hint: "choose another key",
-					Message: fmt.Sprintf("%s can be taken for %s, which is in the catalogue already", quote(f.conn.Key), quote(taken)),
+					Message: fmt.Sprintf("%s can be taken for %s, which is in the catalogue already", document.Quote(f.conn.Key), document.Quote(taken)),
 				})
 			} else {
 				all[f.conn.Key] = &entry{head: *f.conn, conn: f.conn}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // checker walks the tree, gathers faults and compiles as it goes.
@@ -18,13 +19,13 @@ type checker struct {
 }
 
 // fault notes one thing wrong at a node.
-func (c *checker) fault(n *node, path, code, hint, format string, args ...any) {
+func (c *checker) fault(n *document.Node, path, code, hint, format string, args ...any) {
 	if len(c.faults) >= maxFaults {
 		return
 	}
 	f := Fault{Path: path, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
 	if n != nil {
-		f.Line, f.Column = n.line, n.column
+		f.Line, f.Column = n.Line, n.Column
 	}
 	c.faults = append(c.faults, f)
 }
@@ -32,35 +33,35 @@ func (c *checker) fault(n *node, path, code, hint, format string, args ...any) {
 // object is a node that is to be read key by key; what is not asked for is unknown.
 type object struct {
 	c    *checker
-	n    *node
+	n    *document.Node
 	path string
 }
 
 // object answers the node as an object with the given keys, or ok false.
-func (c *checker) object(n *node, path string, keys ...string) (o object, ok bool) {
+func (c *checker) object(n *document.Node, path string, keys ...string) (o object, ok bool) {
 	o = object{c: c, n: n, path: path}
-	if n == nil || !c.is(n, path, kindObject) {
+	if n == nil || !c.is(n, path, document.Object) {
 		return o, false
 	}
-	for _, m := range n.members {
-		if slices.Contains(keys, m.key) || len(c.faults) >= maxFaults {
+	for _, m := range n.Members {
+		if slices.Contains(keys, m.Key) || len(c.faults) >= maxFaults {
 			continue
 		}
 		hint := "known keys: " + strings.Join(keys, ", ")
-		if near := nearest(m.key, keys); near != "" {
+		if near := document.Nearest(m.Key, keys); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		c.fault(&node{line: m.line, column: m.column}, join(path, quote(m.key)), CodeUnknown, hint, "unknown key %s", quote(m.key))
+		c.fault(&document.Node{Line: m.Line, Column: m.Column}, join(path, document.Quote(m.Key)), CodeUnknown, hint, "unknown key %s", document.Quote(m.Key))
 	}
 	return o, true
 }
 
 // is checks the type of a node.
-func (c *checker) is(n *node, path string, want ...kind) bool {
-	if slices.Contains(want, n.kind) {
+func (c *checker) is(n *document.Node, path string, want ...document.Kind) bool {
+	if slices.Contains(want, n.Kind) {
 		return true
 	}
-	c.fault(n, path, CodeType, "", "must be %s, not %s", want[0], n.kind)
+	c.fault(n, path, CodeType, "", "must be %s, not %s", want[0], n.Kind)
 	return false
 }
 
@@ -76,8 +77,8 @@ func join(path, key string) string {
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // need answers the node of a required key.
-func (o object) need(key string) *node {
-	n := o.n.get(key)
+func (o object) need(key string) *document.Node {
+	n := o.n.Get(key)
 	if n == nil {
 		o.c.fault(o.n, o.at(key), CodeMissing, "", "%s is required", key)
 	}
@@ -86,38 +87,38 @@ func (o object) need(key string) *node {
 
 // text answers a string, bounded and free of template syntax.
 func (o object) text(key string, limit int) string {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindString) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.String) {
 		return ""
 	}
 	o.c.plain(n, o.at(key))
-	if len(n.text) > limit {
+	if len(n.Text) > limit {
 		o.c.fault(n, o.at(key), CodeLimit, "", "is longer than %d bytes", limit)
 	}
-	return n.text
+	return n.Text
 }
 
 // needText is text for a required string that is not empty.
 func (o object) needText(key string, limit int) string {
 	n := o.need(key)
-	if n != nil && n.kind == kindString && n.text == "" {
+	if n != nil && n.Kind == document.String && n.Text == "" {
 		o.c.fault(n, o.at(key), CodeValue, "", "must not be empty")
 	}
 	return o.text(key, limit)
 }
 
 func (o object) bool(key string) bool {
-	n := o.n.get(key)
-	return n != nil && o.c.is(n, o.at(key), kindBool) && n.text == "true"
+	n := o.n.Get(key)
+	return n != nil && o.c.is(n, o.at(key), document.Bool) && n.Text == "true"
 }
 
 // integer answers an integer within bounds, 0 if absent.
 func (o object) integer(key string, low, high int) int {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindInteger) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.Integer) {
 		return 0
 	}
-	v, _ := strconv.Atoi(n.text)
+	v, _ := strconv.Atoi(n.Text)
 	if v < low || v > high {
 		o.c.fault(n, o.at(key), CodeValue, "", "must be between %d and %d", low, high)
 	}
@@ -126,47 +127,47 @@ func (o object) integer(key string, low, high int) int {
 
 // choice answers one of a fixed set of strings.
 func (o object) choice(key string, required bool, values ...string) string {
-	n := o.n.get(key)
+	n := o.n.Get(key)
 	if n == nil {
 		if required {
 			o.need(key)
 		}
 		return ""
 	}
-	if !o.c.is(n, o.at(key), kindString) {
+	if !o.c.is(n, o.at(key), document.String) {
 		return ""
 	}
-	if !slices.Contains(values, n.text) {
+	if !slices.Contains(values, n.Text) {
 		hint := "one of " + strings.Join(values, ", ")
-		if near := nearest(n.text, values); near != "" {
+		if near := document.Nearest(n.Text, values); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		o.c.fault(n, o.at(key), CodeValue, hint, "%s is not accepted here", quote(n.text))
+		o.c.fault(n, o.at(key), CodeValue, hint, "%s is not accepted here", document.Quote(n.Text))
 		return ""
 	}
-	return n.text
+	return n.Text
 }
 
 // link answers an https URL.
 func (o object) link(key string) string {
 	s := o.text(key, 2048)
 	if s != "" && !safeLink(s) {
-		o.c.fault(o.n.get(key), o.at(key), CodeValue, "write a complete https:// address", "must be an https link")
+		o.c.fault(o.n.Get(key), o.at(key), CodeValue, "write a complete https:// address", "must be an https link")
 	}
 	return s
 }
 
 // list answers the items of an array, bounded.
-func (o object) list(key string, limit int) []*node {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindArray) {
+func (o object) list(key string, limit int) []*document.Node {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.Array) {
 		return nil
 	}
-	if len(n.items) > limit {
+	if len(n.Items) > limit {
 		o.c.fault(n, o.at(key), CodeLimit, "", "has more than %d entries", limit)
-		return n.items[:limit]
+		return n.Items[:limit]
 	}
-	return n.items
+	return n.Items
 }
 
 // texts answers a list of distinct strings.
@@ -174,17 +175,17 @@ func (o object) texts(key string, limit int) []string {
 	var out []string
 	for i, item := range o.list(key, limit) {
 		path := index(o.at(key), i)
-		if !o.c.is(item, path, kindString) {
+		if !o.c.is(item, path, document.String) {
 			continue
 		}
 		o.c.plain(item, path)
-		if item.text == "" || len(item.text) > 256 {
+		if item.Text == "" || len(item.Text) > 256 {
 			o.c.fault(item, path, CodeValue, "", "must have 1 to 256 bytes")
 		}
-		if slices.Contains(out, item.text) {
+		if slices.Contains(out, item.Text) {
 			o.c.fault(item, path, CodeDuplicate, "", "is there twice")
 		}
-		out = append(out, item.text)
+		out = append(out, item.Text)
 	}
 	return out
 }
@@ -192,15 +193,15 @@ func (o object) texts(key string, limit int) []string {
 // pattern answers a compiled RE2 pattern. RE2 runs in linear time; its size is
 // bounded because each byte of it costs at every match.
 func (o object) pattern(key string) *regexp.Regexp {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindString) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.String) {
 		return nil
 	}
-	if len(n.text) > maxPattern {
+	if len(n.Text) > maxPattern {
 		o.c.fault(n, o.at(key), CodeLimit, "", "is longer than %d bytes", maxPattern)
 		return nil
 	}
-	re, err := regexp.Compile(n.text)
+	re, err := regexp.Compile(n.Text)
 	if err != nil {
 		o.c.fault(n, o.at(key), CodeValue, "RE2 syntax: no look-around and no back-references", "is not a valid pattern")
 		return nil
@@ -212,9 +213,9 @@ const maxPattern = 512
 
 // plain refuses template syntax where no template is read, in the spellings of the
 // engines that a document may pass through on its way to people and agents.
-func (c *checker) plain(n *node, path string) {
-	if mark := foreign(n.text, true); mark != "" {
-		c.fault(n, path, CodeTemplate, "write plain text", "%s is not accepted here: this is no template", quote(mark))
+func (c *checker) plain(n *document.Node, path string) {
+	if mark := foreign(n.Text, true); mark != "" {
+		c.fault(n, path, CodeTemplate, "write plain text", "%s is not accepted here: this is no template", document.Quote(mark))
 	}
 }
 
@@ -228,18 +229,18 @@ func foreign(s string, dollar bool) string {
 }
 
 // template answers the template at a node whose holes are all allowed.
-func (c *checker) template(n *node, path string, allowed func(name string) string) claviger.Template {
-	if n == nil || !c.is(n, path, kindString) {
+func (c *checker) template(n *document.Node, path string, allowed func(name string) string) claviger.Template {
+	if n == nil || !c.is(n, path, document.String) {
 		return claviger.Template{}
 	}
-	if len(n.text) > maxTemplate {
+	if len(n.Text) > maxTemplate {
 		c.fault(n, path, CodeLimit, "", "is longer than %d bytes", maxTemplate)
 		return claviger.Template{}
 	}
-	if mark := foreign(n.text, false); mark != "" {
-		c.fault(n, path, CodeTemplate, "use ${name} or ${fn(name)}", "%s is not template syntax here", quote(mark))
+	if mark := foreign(n.Text, false); mark != "" {
+		c.fault(n, path, CodeTemplate, "use ${name} or ${fn(name)}", "%s is not template syntax here", document.Quote(mark))
 	}
-	t, err := claviger.ParseTemplate(n.text)
+	t, err := claviger.ParseTemplate(n.Text)
 	if err != nil {
 		c.fault(n, path, CodeTemplate, "fn is one of base64, urlencode, lower", "the template is ill-formed: use ${name} or ${fn(name)}")
 		return claviger.Template{}
@@ -264,7 +265,7 @@ var (
 func (o object) key(key string) string {
 	s := o.needText(key, 256)
 	if s != "" && (len(s) > 64 || !keyPattern.MatchString(s)) {
-		o.c.fault(o.n.get(key), o.at(key), CodeValue, "lower case letters and digits in groups joined by single hyphens, at most 64", "%s is not a valid key", quote(s))
+		o.c.fault(o.n.Get(key), o.at(key), CodeValue, "lower case letters and digits in groups joined by single hyphens, at most 64", "%s is not a valid key", document.Quote(s))
 	}
 	return s
 }
@@ -273,7 +274,7 @@ func (o object) key(key string) string {
 func (o object) name(key string) string {
 	s := o.needText(key, 256)
 	if s != "" && (len(s) > 64 || !namePattern.MatchString(s) || s == "input") {
-		o.c.fault(o.n.get(key), o.at(key), CodeValue, "camelCase: a lower case letter, then letters and digits, at most 64", "%s is not a valid name", quote(s))
+		o.c.fault(o.n.Get(key), o.at(key), CodeValue, "camelCase: a lower case letter, then letters and digits, at most 64", "%s is not a valid name", document.Quote(s))
 	}
 	return s
 }

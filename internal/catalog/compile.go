@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // Options are what a document alone cannot decide.
@@ -39,7 +40,7 @@ func Parse(name string, data []byte, opts Options) (*claviger.Connector, []Fault
 		})
 		return nil, c.faults
 	}
-	conn.Document = root.appendJSON(nil)
+	conn.Document = root.AppendJSON(nil)
 	return conn, nil
 }
 
@@ -59,7 +60,7 @@ const (
 	maxList      = 64
 )
 
-func (c *checker) connector(root *node) *claviger.Connector {
+func (c *checker) connector(root *document.Node) *claviger.Connector {
 	o, ok := c.object(root, "", "key", "name", "kind", "description", "categories", "docsUrl", "baseUrl", "variables", "allowedHosts",
 		"headers", "auth", "actions", "webhooks", "rateLimit", "pagination", "expiry")
 	if !ok {
@@ -67,7 +68,7 @@ func (c *checker) connector(root *node) *claviger.Connector {
 	}
 	conn := &claviger.Connector{Version: 1, Key: o.key("key"), Name: o.needText("name", 100)}
 	if why := reserved(conn.Key); why != "" {
-		c.fault(o.n.get("key"), "key", CodeReserved, "choose another key", "%s %s", quote(conn.Key), why)
+		c.fault(o.n.Get("key"), "key", CodeReserved, "choose another key", "%s %s", document.Quote(conn.Key), why)
 	}
 	o.text("description", 2000)
 	conn.Kind = o.choice("kind", true, "http")
@@ -75,14 +76,14 @@ func (c *checker) connector(root *node) *claviger.Connector {
 	conn.Categories = o.texts("categories", 10)
 	for i, category := range conn.Categories {
 		if !keyPattern.MatchString(category) || len(category) > 64 {
-			c.fault(o.n.get("categories").items[i], index("categories", i), CodeValue, "for example project-management", "%s is not a valid category", quote(category))
+			c.fault(o.n.Get("categories").Items[i], index("categories", i), CodeValue, "for example project-management", "%s is not a valid category", document.Quote(category))
 		}
 	}
 	conn.Variables = c.readVariables(o)
 	c.base(o, conn)
 	conn.Headers = c.headers(o, "headers", c.variableName)
 	c.auth(o, conn)
-	pagination := c.pagination(o.n.get("pagination"), "pagination")
+	pagination := c.pagination(o.n.Get("pagination"), "pagination")
 	c.actions(o, conn, pagination)
 	c.permissionsFit(o, conn)
 	c.webhooks(o)
@@ -113,7 +114,7 @@ func (c *checker) readVariables(o object) []claviger.Variable {
 			Type: claviger.VariableType(v.choice("type", true, "hostLabel", "pathSegment", "uuid", "enum", "hostname")),
 		}
 		if _, twice := c.variables[x.Key]; twice {
-			c.fault(item, v.at("key"), CodeDuplicate, "", "the variable %s is there twice", quote(x.Key))
+			c.fault(item, v.at("key"), CodeDuplicate, "", "the variable %s is there twice", document.Quote(x.Key))
 			continue
 		}
 		if (x.Type == claviger.VariableEnum) != (len(x.Values) > 0) {
@@ -121,11 +122,11 @@ func (c *checker) readVariables(o object) []claviger.Variable {
 		}
 		for j, value := range x.Values {
 			if !pathSegment(value) {
-				c.fault(v.n.get("values").items[j], index(v.at("values"), j), CodeValue, "letters, digits and -._~", "is not a valid value")
+				c.fault(v.n.Get("values").Items[j], index(v.at("values"), j), CodeValue, "letters, digits and -._~", "is not a valid value")
 			}
 		}
 		if x.Default = v.text("default", 256); x.Default != "" && !fits(&x, x.Default) {
-			c.fault(v.n.get("default"), v.at("default"), CodeValue, "", "does not fit the variable's own type and pattern")
+			c.fault(v.n.Get("default"), v.at("default"), CodeValue, "", "does not fit the variable's own type and pattern")
 		}
 		out = append(out, x)
 		c.variables[x.Key] = &out[len(out)-1]
@@ -135,31 +136,31 @@ func (c *checker) readVariables(o object) []claviger.Variable {
 
 // headers answers a map of header names to templates, in the order of the names.
 func (c *checker) headers(o object, key string, allowed func(string) string) []claviger.Header {
-	n := o.n.get(key)
-	if n == nil || !c.is(n, o.at(key), kindObject) {
+	n := o.n.Get(key)
+	if n == nil || !c.is(n, o.at(key), document.Object) {
 		return nil
 	}
-	if len(n.members) > maxList {
+	if len(n.Members) > maxList {
 		c.fault(n, o.at(key), CodeLimit, "", "has more than %d entries", maxList)
 		return nil
 	}
 	seen := map[string]bool{}
 	var out []claviger.Header
-	for _, m := range n.members {
-		path := join(o.at(key), m.key)
-		place := &node{line: m.line, column: m.column}
-		c.headerName(place, path, m.key)
-		if fold(m.key) == "authorization" {
+	for _, m := range n.Members {
+		path := join(o.at(key), m.Key)
+		place := &document.Node{Line: m.Line, Column: m.Column}
+		c.headerName(place, path, m.Key)
+		if document.Fold(m.Key) == "authorization" {
 			c.fault(place, path, CodeLiteralSecret, "inject a field there, under auth", "a fixed Authorization header is a credential in the document")
 		}
-		if f := fold(m.key); seen[f] {
+		if f := document.Fold(m.Key); seen[f] {
 			c.fault(place, path, CodeDuplicate, "", "the header is there twice in different spellings")
 		} else {
 			seen[f] = true
 		}
-		t := c.template(m.value, path, allowed)
-		c.headerText(m.value, path)
-		out = append(out, claviger.Header{Name: m.key, Value: t})
+		t := c.template(m.Value, path, allowed)
+		c.headerText(m.Value, path)
+		out = append(out, claviger.Header{Name: m.Key, Value: t})
 	}
 	return out
 }
@@ -173,22 +174,22 @@ var connectionHeaders = []string{
 	"Content-Encoding", "Accept-Encoding",
 }
 
-func (c *checker) headerName(n *node, path, name string) {
+func (c *checker) headerName(n *document.Node, path, name string) {
 	if !tokenChars.MatchString(name) || len(name) > 100 {
-		c.fault(n, path, CodeValue, "letters, digits and hyphens", "%s is not a header name", quote(name))
+		c.fault(n, path, CodeValue, "letters, digits and hyphens", "%s is not a header name", document.Quote(name))
 		return
 	}
 	for _, h := range connectionHeaders {
-		if fold(h) == fold(name) {
-			c.fault(n, path, CodeValue, "remove it", "the header %s is not a connector's to set", quote(name))
+		if document.Fold(h) == document.Fold(name) {
+			c.fault(n, path, CodeValue, "remove it", "the header %s is not a connector's to set", document.Quote(name))
 		}
 	}
 }
 
 // headerText refuses what a header line cannot carry.
-func (c *checker) headerText(n *node, path string) {
-	for i := range len(n.text) {
-		if n.text[i] < 0x20 || n.text[i] > 0x7e {
+func (c *checker) headerText(n *document.Node, path string) {
+	for i := range len(n.Text) {
+		if n.Text[i] < 0x20 || n.Text[i] > 0x7e {
 			c.fault(n, path, CodeValue, "printable ASCII on one line", "has a character that a header cannot carry")
 			return
 		}
@@ -196,14 +197,14 @@ func (c *checker) headerText(n *node, path string) {
 }
 
 func (c *checker) webhooks(o object) {
-	if w, ok := c.object(o.n.get("webhooks"), "webhooks", "scheme", "docsUrl"); ok {
+	if w, ok := c.object(o.n.Get("webhooks"), "webhooks", "scheme", "docsUrl"); ok {
 		w.key("scheme")
 		w.link("docsUrl")
 	}
 }
 
 func (c *checker) rateLimit(o object) claviger.RateLimit {
-	r, ok := c.object(o.n.get("rateLimit"), "rateLimit", "requestsPerSecond", "burst", "status", "remainingHeader", "resetHeader", "resetFormat")
+	r, ok := c.object(o.n.Get("rateLimit"), "rateLimit", "requestsPerSecond", "burst", "status", "remainingHeader", "resetHeader", "resetFormat")
 	if !ok {
 		return claviger.RateLimit{}
 	}
@@ -216,8 +217,8 @@ func (c *checker) rateLimit(o object) claviger.RateLimit {
 		c.fault(r.n, r.at("resetFormat"), CodeMissing, "", "resetHeader and resetFormat belong together")
 	}
 	for _, key := range []string{"remainingHeader", "resetHeader"} {
-		if n := r.n.get(key); n != nil {
-			c.headerName(n, r.at(key), n.text)
+		if n := r.n.Get(key); n != nil {
+			c.headerName(n, r.at(key), n.Text)
 		}
 	}
 	return out
@@ -233,9 +234,9 @@ func (c *checker) expiry(o object) []claviger.ExpirySignal {
 		}
 		s := claviger.ExpirySignal{Status: e.integer("status", 100, 599), Header: e.text("header", 100), Path: e.jsonPath("path")}
 		if s.Header != "" {
-			c.headerName(e.n.get("header"), e.at("header"), s.Header)
+			c.headerName(e.n.Get("header"), e.at("header"), s.Header)
 		}
-		equals := e.n.get("equals")
+		equals := e.n.Get("equals")
 		s.Equals = e.scalar("equals")
 		switch {
 		case s.Status == 0 && s.Path == "" && s.Header == "":
@@ -244,7 +245,7 @@ func (c *checker) expiry(o object) []claviger.ExpirySignal {
 			c.fault(item, path, CodeValue, "write two signals", "has a header and a path")
 		case (s.Path != "" || s.Header != "") != (equals != nil):
 			c.fault(item, path, CodeMissing, "", "equals goes with a header or a path")
-		case s.Header != "" && equals.kind != kindString:
+		case s.Header != "" && equals.Kind != document.String:
 			c.fault(equals, e.at("equals"), CodeType, "", "a header's value is a string")
 		}
 		out = append(out, s)

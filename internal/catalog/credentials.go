@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // RedactionMark stands for every stored value in answers. Sending it back as a
@@ -72,7 +73,7 @@ func wrongCredential(f *claviger.Field, value string) string {
 		return "must be one of " + strings.Join(f.Options, ", ")
 	case f.Type == "json" && !json.Valid([]byte(value)):
 		return "must be JSON"
-	case f.Type == "number" && !numberText.MatchString(value):
+	case f.Type == "number" && !document.IsNumber(value):
 		return "must be a number"
 	case f.Type != "json" && f.Type != "file" && strings.ContainsAny(value, "\r\n\x00"):
 		return "has a line break. Paste it again without it"
@@ -110,7 +111,7 @@ func unknownCredential(m *claviger.AuthMethod, key string) error {
 	}
 	if namePattern.MatchString(key) && len(key) <= 32 {
 		param += "." + key
-		if near := nearest(key, known); near != "" {
+		if near := document.Nearest(key, known); near != "" {
 			hint = "Did you mean " + near + "?"
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // Change is one difference between two versions of a connector.
@@ -76,35 +77,35 @@ func isHarmless(path string) bool {
 
 // flatten writes each scalar under its path. Objects in a list that have a key are
 // found by it; other lists count as one value.
-func flatten(n *node, path string, out map[string]string) {
-	switch n.kind {
-	case kindObject:
-		if len(n.members) == 0 {
+func flatten(n *document.Node, path string, out map[string]string) {
+	switch n.Kind {
+	case document.Object:
+		if len(n.Members) == 0 {
 			out[path] = "{}"
 		}
-		for _, m := range n.members {
-			flatten(m.value, join(path, m.key), out)
+		for _, m := range n.Members {
+			flatten(m.Value, join(path, m.Key), out)
 		}
-	case kindArray:
-		keyed := len(n.items) > 0 && !slices.ContainsFunc(n.items, func(item *node) bool { return item.get("key") == nil })
+	case document.Array:
+		keyed := len(n.Items) > 0 && !slices.ContainsFunc(n.Items, func(item *document.Node) bool { return item.Get("key") == nil })
 		if !keyed {
-			out[path] = string(sortedSet(n, path).appendJSON(nil))
+			out[path] = string(sortedSet(n, path).AppendJSON(nil))
 			return
 		}
-		for _, item := range n.items {
-			flatten(item, path+"["+item.get("key").text+"]", out)
+		for _, item := range n.Items {
+			flatten(item, path+"["+item.Get("key").Text+"]", out)
 		}
 	default:
-		out[path] = string(n.appendJSON(nil))
+		out[path] = string(n.AppendJSON(nil))
 	}
 }
 
 // sortedSet puts lists whose order has no meaning in order.
-func sortedSet(n *node, path string) *node {
+func sortedSet(n *document.Node, path string) *document.Node {
 	if path != "allowedHosts" && path != "categories" && !strings.HasSuffix(path, ".required") && !strings.HasSuffix(path, ".oauth2.scopes") && !strings.HasSuffix(path, ".discoveryHosts") {
 		return n
 	}
-	sorted := &node{kind: kindArray, items: slices.Clone(n.items)}
-	slices.SortFunc(sorted.items, func(a, b *node) int { return strings.Compare(a.text, b.text) })
+	sorted := &document.Node{Kind: document.Array, Items: slices.Clone(n.Items)}
+	slices.SortFunc(sorted.Items, func(a, b *document.Node) int { return strings.Compare(a.Text, b.Text) })
 	return sorted
 }

@@ -6,7 +6,7 @@ func ToJSON(name string, data []byte) ([]byte, bool) {
 	if fault != nil {
 		return nil, false
 	}
-	return root.appendJSON(nil), true
+	return root.AppendJSON(nil), true
 }
 
 // Parsed answers how many built-in documents have been parsed.

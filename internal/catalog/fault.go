@@ -4,49 +4,30 @@ import (
 	"fmt"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
-// The codes of faults.
+// The codes of faults; those of package document mean what they mean there.
 const (
-	CodeSyntax        = "syntax"         // not the YAML or JSON that is read here
-	CodeLimit         = "limit"          // too large, too deep, too many
-	CodeDuplicate     = "duplicate_key"  // a key twice
-	CodeUnknown       = "unknown_key"    // a key that the schema does not have
-	CodeMissing       = "missing_key"    // a required key is absent
-	CodeType          = "wrong_type"     // a value of another type
-	CodeValue         = "invalid_value"  // right type, refused value
-	CodeTemplate      = "template"       // a template that is ill-formed or out of place
-	CodeHost          = "host"           // base URL and allowed hosts do not fit
-	CodeReserved      = "reserved_key"   // a connector key that is not free
-	CodeLiteralSecret = "literal_secret" // a credential written into the document
-	CodePractice      = "practice"       // valid, but not good enough for the built-in catalogue
+	CodeSyntax        = document.CodeSyntax
+	CodeLimit         = document.CodeLimit
+	CodeDuplicate     = document.CodeDuplicate
+	CodeUnknown       = document.CodeUnknown
+	CodeMissing       = document.CodeMissing
+	CodeType          = document.CodeType
+	CodeValue         = document.CodeValue
+	CodeTemplate      = "template"     // a template that is ill-formed or out of place
+	CodeHost          = "host"         // base URL and allowed hosts do not fit
+	CodeReserved      = "reserved_key" // a connector key that is not free
+	CodeLiteralSecret = document.CodeLiteralSecret
+	CodePractice      = "practice" // valid, but not good enough for the built-in catalogue
 )
 
 // maxFaults bounds what one document is told; past it the author has enough to do.
 const maxFaults = 50
 
-// Fault is one thing wrong with a document, in terms of its author. It never shows
-// a value that may be a credential.
-type Fault struct {
-	Line, Column int    // from 1, in bytes; 0 where there is no place
-	Path         string // dotted, for example "auth[0].inject[0].value"
-	Code         string
-	Message      string
-	Hint         string // the way out; may be empty
-}
-
-// String answers "line:column: path: message (hint)".
-func (f Fault) String() string {
-	s := fmt.Sprintf("%d:%d: ", f.Line, f.Column)
-	if f.Path != "" {
-		s += f.Path + ": "
-	}
-	s += f.Message
-	if f.Hint != "" {
-		s += " (" + f.Hint + ")"
-	}
-	return s
-}
+// Fault is one thing wrong with a document, in terms of its author.
+type Fault = document.Fault
 
 // Refusal answers the faults of a document as the one error that a surface shows:
 // KindInvalid, Param the path of the first fault, code literal_secret if any fault
@@ -66,4 +47,15 @@ func Refusal(faults []Fault) *claviger.Error {
 		more = fmt.Sprintf(" There are %d more faults.", len(faults)-1)
 	}
 	return claviger.Invalid(first.Path, code, "The connector document is not valid: %s.%s", first, more)
+}
+
+// read answers the tree of a document with sorted keys, so that documents that
+// differ in layout alone compile to the same connector.
+func read(name string, data []byte) (*document.Node, *Fault) {
+	root, fault := document.Read(name, data)
+	if fault != nil {
+		return nil, fault
+	}
+	root.Sort()
+	return root, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // Lint answers everything that [Parse] refuses and, for a document that passes,
@@ -22,8 +23,8 @@ func Lint(name string, data []byte, opts Options) []Fault {
 		return []Fault{*fault}
 	}
 	c := &checker{}
-	ask := func(n *node, path, key, hint string) {
-		if v := n.get(key); v == nil || v.text == "" && v.kind == kindString {
+	ask := func(n *document.Node, path, key, hint string) {
+		if v := n.Get(key); v == nil || v.Text == "" && v.Kind == document.String {
 			c.fault(n, join(path, key), CodePractice, hint, "%s is missing", key)
 		}
 	}
@@ -32,9 +33,9 @@ func Lint(name string, data []byte, opts Options) []Fault {
 	ask(root, "", "expiry", "how the vendor says that a credential is no longer valid, for example [{status: 401}]")
 	ask(root, "", "rateLimit", "what the vendor allows one credential")
 	if strings.HasPrefix(conn.BaseURL.String(), "http:") {
-		c.fault(root.get("baseUrl"), "baseUrl", CodePractice, "use https", "credentials travel in the clear")
+		c.fault(root.Get("baseUrl"), "baseUrl", CodePractice, "use https", "credentials travel in the clear")
 	}
-	for i, item := range root.get("auth").items {
+	for i, item := range root.Get("auth").Items {
 		if conn.Auth[i].Type == claviger.AuthNone {
 			continue
 		}
@@ -42,14 +43,14 @@ func Lint(name string, data []byte, opts Options) []Fault {
 		ask(item, path, "label", "what people read when they choose")
 		ask(item, path, "test", "a cheap call, or test: none")
 		ask(item, path, "permissions", "where scopes are read, or permissions: none")
-		lintOAuth(c, &conn.Auth[i], item.get("oauth2"), join(path, "oauth2"), ask)
+		lintOAuth(c, &conn.Auth[i], item.Get("oauth2"), join(path, "oauth2"), ask)
 		for j := range conn.Auth[i].Fields {
-			lintField(c, &conn.Auth[i].Fields[j], item.get("fields").items[j], index(join(path, "fields"), j), ask)
+			lintField(c, &conn.Auth[i].Fields[j], item.Get("fields").Items[j], index(join(path, "fields"), j), ask)
 		}
 	}
 	ask(root, "", "actions", "typed actions are what agents use; actions: [] if there is none yet")
 	for i := range conn.Actions {
-		ask(root.get("actions").items[i], index("actions", i), "description", "one sentence for people and agents")
+		ask(root.Get("actions").Items[i], index("actions", i), "description", "one sentence for people and agents")
 	}
 	return c.faults
 }
@@ -64,44 +65,44 @@ var sweeping = []string{"*", "all", "full", "admin", "root", "superuser", "full_
 // lintOAuth asks an oauth2 method to say what it could leave to a default: the class
 // of its refresh tokens, how they are ended, PKCE, the form of the answer; and to ask
 // people for no more than it needs.
-func lintOAuth(c *checker, m *claviger.AuthMethod, n *node, path string, ask func(n *node, path, key, hint string)) {
+func lintOAuth(c *checker, m *claviger.AuthMethod, n *document.Node, path string, ask func(n *document.Node, path, key, hint string)) {
 	if m.OAuth == nil {
 		return
 	}
 	for _, key := range []string{"authorizeUrl", "tokenUrl", "refreshUrl", "deviceUrl", "parUrl", "revokeUrl", "introspectUrl", "userinfoUrl", "issuer"} {
-		if e := n.get(key); e != nil && strings.HasPrefix(e.text, "http:") {
+		if e := n.Get(key); e != nil && strings.HasPrefix(e.Text, "http:") {
 			c.fault(e, join(path, key), CodePractice, "use https", "secrets travel in the clear")
 		}
 	}
-	if n.get("scopes") == nil {
+	if n.Get("scopes") == nil {
 		c.fault(n, join(path, "scopes"), CodePractice, "scopes: [] where the vendor has none, or fixes them at registration", "scopes is missing")
 	}
 	if len(m.OAuth.Scopes) > maxDefaultScopes {
-		c.fault(n.get("scopes"), join(path, "scopes"), CodePractice, "keep those that the test and the read-only actions need", "asks for more than %d scopes by default", maxDefaultScopes)
+		c.fault(n.Get("scopes"), join(path, "scopes"), CodePractice, "keep those that the test and the read-only actions need", "asks for more than %d scopes by default", maxDefaultScopes)
 	}
 	for _, scope := range m.OAuth.Scopes {
 		if slices.Contains(sweeping, strings.ToLower(scope)) {
-			c.fault(n.get("scopes"), join(path, "scopes"), CodePractice, "name what is needed", "the scope %s grants everything", quote(scope))
+			c.fault(n.Get("scopes"), join(path, "scopes"), CodePractice, "name what is needed", "the scope %s grants everything", document.Quote(scope))
 		}
 	}
 	if m.OAuth.Grant == claviger.GrantAuthorizationCode {
 		ask(n, path, "pkce", `S256, or "off" if the vendor rejects it`)
 	}
 	ask(n, path, "refresh", "refresh: none, or rotates: true, false or unknown")
-	if r := n.get("refresh"); r != nil && r.kind == kindObject {
+	if r := n.Get("refresh"); r != nil && r.Kind == document.Object {
 		ask(r, join(path, "refresh"), "rotates", "true, false or unknown")
 	}
-	if n.get("revokeUrl") == nil && n.get("issuer") == nil {
+	if n.Get("revokeUrl") == nil && n.Get("issuer") == nil {
 		ask(n, path, "revoke", "revokeUrl, or revoke: none")
 	}
-	if r := n.get("tokenResponse"); r != nil {
+	if r := n.Get("tokenResponse"); r != nil {
 		ask(r, join(path, "tokenResponse"), "format", "json or form")
 	} else {
 		ask(n, path, "tokenResponse", "{format: json}")
 	}
 }
 
-func lintField(c *checker, f *claviger.Field, n *node, path string, ask func(n *node, path, key, hint string)) {
+func lintField(c *checker, f *claviger.Field, n *document.Node, path string, ask func(n *document.Node, path, key, hint string)) {
 	ask(n, path, "label", "what people read above the field")
 	if !f.Secret {
 		return

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // AccessToken and ClientID are the credentials of an oauth2 method that injections
@@ -31,7 +32,7 @@ var oauthKeys = []string{
 // oauth compiles the oauth2 section of a method, which decides where client secrets
 // and refresh tokens travel.
 func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
-	n := a.n.get("oauth2")
+	n := a.n.Get("oauth2")
 	if m.Type != claviger.AuthOAuth2 {
 		if n != nil {
 			c.fault(n, a.at("oauth2"), CodeValue, "type: oauth2", "the section oauth2 belongs to methods of that type")
@@ -45,7 +46,7 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 	c.ownClient(a, m)
 	for _, name := range []string{AccessToken, ClientID} {
 		if c.variables[name] != nil {
-			c.fault(a.n, a.path, CodeDuplicate, "rename the variable", "the variable %s has the name of a credential of oauth2", quote(name))
+			c.fault(a.n, a.path, CodeDuplicate, "rename the variable", "the variable %s has the name of a credential of oauth2", document.Quote(name))
 		}
 	}
 	out := &claviger.OAuth{
@@ -57,7 +58,7 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 	}
 	for key, to := range map[string]*string{"scopeParam": &out.ScopeParam, "clientIdParam": &out.ClientIDParam, "clientSecretParam": &out.ClientSecretParam} {
 		if *to = o.text(key, 64); *to != "" && !paramName.MatchString(*to) {
-			c.fault(o.n.get(key), o.at(key), CodeValue, "letters, digits and -_.[]", "is not a parameter name")
+			c.fault(o.n.Get(key), o.at(key), CodeValue, "letters, digits and -_.[]", "is not a parameter name")
 		}
 	}
 	out.PKCE = claviger.PKCE(o.choice("pkce", false, string(claviger.PKCES256), string(claviger.PKCEOff)))
@@ -72,13 +73,13 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 		t := c.template(item, index(o.at("resource"), i), c.variableName)
 		out.Resource = append(out.Resource, t)
 	}
-	if r, ok := c.object(o.n.get("tokenRequest"), o.at("tokenRequest"), "format", "grantType"); ok {
+	if r, ok := c.object(o.n.Get("tokenRequest"), o.at("tokenRequest"), "format", "grantType"); ok {
 		out.TokenRequestFormat, out.ClientCredentialsGrant = r.choice("format", false, "form", "json"), r.text("grantType", 100)
 		if out.ClientCredentialsGrant != "" && out.Grant != claviger.GrantClientCredentials {
-			c.fault(r.n.get("grantType"), r.at("grantType"), CodeValue, "remove it", "only clientCredentials has words of its own for the grant")
+			c.fault(r.n.Get("grantType"), r.at("grantType"), CodeValue, "remove it", "only clientCredentials has words of its own for the grant")
 		}
 	}
-	if d, ok := c.object(o.n.get("oidc"), o.at("oidc"), "nonce", "idToken"); ok {
+	if d, ok := c.object(o.n.Get("oidc"), o.at("oidc"), "nonce", "idToken"); ok {
 		out.OIDC = claviger.OAuthOIDC{Nonce: d.bool("nonce"), IDToken: d.bool("idToken")}
 	}
 	out.TokenResponse = c.tokenResponse(o)
@@ -94,13 +95,13 @@ var paramName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]+$`)
 func (c *checker) ownClient(a object, m *claviger.AuthMethod) {
 	for i := range m.Fields {
 		if f := &m.Fields[i]; !slices.Contains(clientFields, f.Key) {
-			c.fault(a.n.get("fields").items[i], index(a.at("fields"), i), CodeValue, "one of "+strings.Join(clientFields, ", ")+", or a variable", "the field %s is no part of an OAuth client", quote(f.Key))
+			c.fault(a.n.Get("fields").Items[i], index(a.at("fields"), i), CodeValue, "one of "+strings.Join(clientFields, ", ")+", or a variable", "the field %s is no part of an OAuth client", document.Quote(f.Key))
 		} else if secret := f.Key == "clientSecret" || f.Key == "privateKey"; f.Secret != secret {
-			c.fault(a.n.get("fields").items[i], index(a.at("fields"), i), CodeValue, "clientSecret and privateKey are secret, the others are not", "secret is wrong for %s", quote(f.Key))
+			c.fault(a.n.Get("fields").Items[i], index(a.at("fields"), i), CodeValue, "clientSecret and privateKey are secret, the others are not", "secret is wrong for %s", document.Quote(f.Key))
 		}
 	}
 	if _, ok := m.Field(ClientID); !ok && len(m.Fields) > 0 {
-		c.fault(a.n.get("fields"), a.at("fields"), CodeMissing, "add {key: clientId}", "a client of the connection's own needs the field clientId")
+		c.fault(a.n.Get("fields"), a.at("fields"), CodeMissing, "add {key: clientId}", "a client of the connection's own needs the field clientId")
 	}
 }
 
@@ -115,7 +116,7 @@ func (c *checker) oauthEndpoints(o object, m *claviger.AuthMethod, out *claviger
 	}
 	for i, host := range o.texts("discoveryHosts", 8) {
 		if !hostPattern(host) || bareAddress(host) {
-			c.fault(o.n.get("discoveryHosts").items[i], index(o.at("discoveryHosts"), i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", quote(host))
+			c.fault(o.n.Get("discoveryHosts").Items[i], index(o.at("discoveryHosts"), i), CodeHost, `an exact host, or "*." and a name of its owner, in lower case`, "%s is not accepted as a host", document.Quote(host))
 		}
 		out.DiscoveryHosts = append(out.DiscoveryHosts, host)
 	}
@@ -127,15 +128,15 @@ func (c *checker) oauthEndpoints(o object, m *claviger.AuthMethod, out *claviger
 // endpoint compiles an address of an authorization server. It has no query - there
 // are authorizeParams and tokenParams - and its host is checked as that of baseUrl.
 func (c *checker) endpoint(o object, key string, own bool) claviger.Template {
-	n, at := o.n.get(key), o.at(key)
-	if n == nil || !c.is(n, at, kindString) {
+	n, at := o.n.Get(key), o.at(key)
+	if n == nil || !c.is(n, at, document.String) {
 		return claviger.Template{}
 	}
 	t := c.template(n, at, c.variableName)
-	if len(n.text) > 2048 {
+	if len(n.Text) > 2048 {
 		c.fault(n, at, CodeLimit, "", "is longer than 2048 bytes")
 	}
-	scheme, rest, ok := strings.Cut(n.text, "://")
+	scheme, rest, ok := strings.Cut(n.Text, "://")
 	if !ok || scheme != "https" && scheme != "http" {
 		c.fault(n, at, CodeHost, "start with https://", "must be an https address")
 		return t
@@ -166,13 +167,13 @@ func (c *checker) endpoint(o object, key string, own bool) claviger.Template {
 // endpointVariable checks a host that is one variable. The organization's client
 // secret must not go wherever the maker of a connection says: with a host of one's
 // own comes a client of one's own.
-func (c *checker) endpointVariable(n *node, at string, v *claviger.Variable, own bool) {
+func (c *checker) endpointVariable(n *document.Node, at string, v *claviger.Variable, own bool) {
 	switch {
 	case v == nil: // reported by the template
 	case v.Type == claviger.VariableEnum:
 		for _, value := range v.Values {
 			if !plainHost(value) || bareAddress(value) {
-				c.fault(n, at, CodeHost, "", "the variable %s is the host, but one of its values is no host name", quote(v.Key))
+				c.fault(n, at, CodeHost, "", "the variable %s is the host, but one of its values is no host name", document.Quote(v.Key))
 			}
 		}
 	case v.Type != claviger.VariableHostname:
@@ -204,7 +205,7 @@ func (c *checker) oauthParams(o object, key string, rules *claviger.OAuth, reser
 			scope = "scope"
 		}
 		if slices.Contains(reserved, p.Name) || p.Name == scope || p.Name == rules.ClientIDParam || p.Name == rules.ClientSecretParam {
-			c.fault(o.n.get(key), join(o.at(key), p.Name), CodeValue, "remove it; scopes stand under scopes", "the parameter %s is the protocol's own", quote(p.Name))
+			c.fault(o.n.Get(key), join(o.at(key), p.Name), CodeValue, "remove it; scopes stand under scopes", "the parameter %s is the protocol's own", document.Quote(p.Name))
 		}
 		out = append(out, claviger.OAuthParam(p))
 	}
@@ -214,8 +215,8 @@ func (c *checker) oauthParams(o object, key string, rules *claviger.OAuth, reser
 func (c *checker) tokenHeaders(o object) []claviger.Header {
 	headers := c.headers(o, "tokenHeaders", c.variableName)
 	for _, h := range headers {
-		if f := fold(h.Name); f == "contenttype" || f == "dpop" || f == "useragent" {
-			c.fault(o.n.get("tokenHeaders"), join(o.at("tokenHeaders"), h.Name), CodeValue, "remove it", "the header %s is the protocol's own", quote(h.Name))
+		if f := document.Fold(h.Name); f == "contenttype" || f == "dpop" || f == "useragent" {
+			c.fault(o.n.Get("tokenHeaders"), join(o.at("tokenHeaders"), h.Name), CodeValue, "remove it", "the header %s is the protocol's own", document.Quote(h.Name))
 		}
 	}
 	return headers
@@ -223,7 +224,7 @@ func (c *checker) tokenHeaders(o object) []claviger.Header {
 
 // plainTemplate answers a template over the connector's variables.
 func (c *checker) plainTemplate(o object, key string) claviger.Template {
-	return c.template(o.n.get(key), o.at(key), c.variableName)
+	return c.template(o.n.Get(key), o.at(key), c.variableName)
 }
 
 // oauthErrors are the words that a vendor's own are translated into: RFC 6749,
@@ -234,7 +235,7 @@ var oauthErrors = []string{
 }
 
 func (c *checker) tokenResponse(o object) claviger.OAuthTokenResponse {
-	r, ok := c.object(o.n.get("tokenResponse"), o.at("tokenResponse"), "format", "accessToken", "refreshToken", "idToken", "tokenType", "expiresIn",
+	r, ok := c.object(o.n.Get("tokenResponse"), o.at("tokenResponse"), "format", "accessToken", "refreshToken", "idToken", "tokenType", "expiresIn",
 		"expiresInUnit", "expiresAt", "refreshExpiresIn", "scope", "scopeSeparator", "error", "ok", "errors")
 	if !ok {
 		return claviger.OAuthTokenResponse{}
@@ -250,17 +251,17 @@ func (c *checker) tokenResponse(o object) claviger.OAuthTokenResponse {
 		*to = r.jsonPath(key)
 		p, err := ParsePath(*to)
 		if *to != "" && err == nil && slices.ContainsFunc(p.steps, func(s step) bool { return s.what == '*' || s.what == 'i' && s.index < 0 }) {
-			c.fault(r.n.get(key), r.at(key), CodeValue, "for example $.authed_user.access_token", "a path into a token answer has names and indexes only")
+			c.fault(r.n.Get(key), r.at(key), CodeValue, "for example $.authed_user.access_token", "a path into a token answer has names and indexes only")
 		}
 	}
-	if e := r.n.get("errors"); e != nil && c.is(e, r.at("errors"), kindObject) {
-		out.Errors = make(map[string]string, len(e.members))
+	if e := r.n.Get("errors"); e != nil && c.is(e, r.at("errors"), document.Object) {
+		out.Errors = make(map[string]string, len(e.Members))
 		words := object{c: c, n: e, path: r.at("errors")}
-		for _, m := range e.members {
-			c.plain(&node{line: m.line, column: m.column, text: m.key}, words.path)
-			out.Errors[m.key] = words.choice(m.key, true, oauthErrors...)
+		for _, m := range e.Members {
+			c.plain(&document.Node{Line: m.Line, Column: m.Column, Text: m.Key}, words.path)
+			out.Errors[m.Key] = words.choice(m.Key, true, oauthErrors...)
 		}
-		if len(e.members) > maxList {
+		if len(e.Members) > maxList {
 			c.fault(e, words.path, CodeLimit, "", "has more than %d entries", maxList)
 		}
 	}
@@ -270,8 +271,8 @@ func (c *checker) tokenResponse(o object) claviger.OAuthTokenResponse {
 // refresh compiles how refresh tokens live. A class that is not known counts as
 // rotating, which never sends a token twice.
 func (c *checker) refresh(o object) claviger.OAuthRefresh {
-	n := o.n.get("refresh")
-	if n == nil || n.kind == kindString && n.text == "none" {
+	n := o.n.Get("refresh")
+	if n == nil || n.Kind == document.String && n.Text == "none" {
 		return claviger.OAuthRefresh{}
 	}
 	r, ok := c.object(n, o.at("refresh"), "rotates", "grace", "idempotent", "idleLimit", "lifetime", "timeout", "defaultLifetime")
@@ -282,7 +283,7 @@ func (c *checker) refresh(o object) claviger.OAuthRefresh {
 		Idempotent: r.bool("idempotent"), Grace: r.duration("grace", 24*time.Hour), IdleLimit: r.duration("idleLimit", maxLifetime),
 		Lifetime: r.duration("lifetime", maxLifetime), Timeout: r.duration("timeout", 330*time.Second), DefaultLifetime: r.duration("defaultLifetime", maxLifetime),
 	}
-	if w := r.n.get("rotates"); w != nil && w.kind == kindString && w.text == "unknown" {
+	if w := r.n.Get("rotates"); w != nil && w.Kind == document.String && w.Text == "unknown" {
 		out.Rotates = true
 	} else {
 		out.Rotates = r.bool("rotates")
@@ -296,12 +297,12 @@ var durationText = regexp.MustCompile(`^([0-9]{1,9}(ms|s|m|h))+$`)
 
 // duration answers a duration such as 90s or 720h, 0 if absent.
 func (o object) duration(key string, limit time.Duration) time.Duration {
-	n := o.n.get(key)
-	if n == nil || !o.c.is(n, o.at(key), kindString) {
+	n := o.n.Get(key)
+	if n == nil || !o.c.is(n, o.at(key), document.String) {
 		return 0
 	}
-	d, err := time.ParseDuration(n.text)
-	if err != nil || !durationText.MatchString(n.text) || d <= 0 || d > limit {
+	d, err := time.ParseDuration(n.Text)
+	if err != nil || !durationText.MatchString(n.Text) || d <= 0 || d > limit {
 		o.c.fault(n, o.at(key), CodeValue, "for example 30s, 15m or 720h", "must be a duration above 0 and at most %s", limit)
 	}
 	return d
@@ -309,11 +310,11 @@ func (o object) duration(key string, limit time.Duration) time.Duration {
 
 // revoke compiles how a token is ended; "none" says that the vendor has no call.
 func (c *checker) revoke(o object, rules *claviger.OAuth) claviger.OAuthRevoke {
-	n := o.n.get("revoke")
+	n := o.n.Get("revoke")
 	if n == nil {
 		return claviger.OAuthRevoke{}
 	}
-	if n.kind == kindString && n.text == "none" {
+	if n.Kind == document.String && n.Text == "none" {
 		if !rules.Endpoints.Revoke.Empty() {
 			c.fault(n, o.at("revoke"), CodeValue, "keep one of them", "there is a revokeUrl, so that there is a way to revoke")
 		}
@@ -353,7 +354,7 @@ func (c *checker) oauthFit(o object, out *claviger.OAuth) {
 		need("deviceUrl", out.Endpoints.Device, "the device grant starts there")
 	case claviger.GrantClientCredentials:
 		if out.ClientAuth == claviger.ClientAuthNone {
-			c.fault(o.n.get("clientAuth"), o.at("clientAuth"), CodeValue, "", "a client without a secret cannot have credentials of its own")
+			c.fault(o.n.Get("clientAuth"), o.at("clientAuth"), CodeValue, "", "a client without a secret cannot have credentials of its own")
 		}
 	}
 	if out.PAR {
@@ -361,7 +362,7 @@ func (c *checker) oauthFit(o object, out *claviger.OAuth) {
 	}
 	if out.Grant != claviger.GrantAuthorizationCode {
 		for _, key := range []string{"pkce", "authorizeUrl", "authorizeParams", "par", "checkIssuer"} {
-			if n := o.n.get(key); n != nil {
+			if n := o.n.Get(key); n != nil {
 				c.fault(n, o.at(key), CodeValue, "remove it", "%s belongs to the grant authorizationCode", key)
 			}
 		}
@@ -370,6 +371,6 @@ func (c *checker) oauthFit(o object, out *claviger.OAuth) {
 		c.fault(o.n, o.at("issuer"), CodeMissing, "", "issuer is required: checkIssuer and oidc compare with it")
 	}
 	if out.OIDC.Nonce && !out.OIDC.IDToken {
-		c.fault(o.n.get("oidc"), o.at("oidc.idToken"), CodeValue, "set idToken: true", "the nonce is found in the id token")
+		c.fault(o.n.Get("oidc"), o.at("oidc.idToken"), CodeValue, "set idToken: true", "the nonce is found in the id token")
 	}
 }

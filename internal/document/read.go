@@ -1,4 +1,4 @@
-package catalog
+package document
 
 import (
 	"bytes"
@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of a document.
+// The bounds of a document: its size, how deep it nests, how many values it holds.
 const (
-	maxDocument = 256 << 10
-	maxDepth    = 32
-	maxNodes    = 10_000
+	MaxBytes = 256 << 10
+	maxDepth = 32
+	maxNodes = 10_000
 )
 
 // reader turns text into a tree of nodes and stops at the first fault: what follows
@@ -24,18 +24,19 @@ type reader struct {
 	fault *Fault
 }
 
-// read answers the tree of a document, or the one fault that stopped it. A name
+// Read answers the tree of a document, its keys in the order of the text, or the one
+// fault that stopped it. A name
 // that ends in .yaml or .yml is read as YAML, one that ends in .json as JSON, any
 // other by its first character.
-func read(name string, data []byte) (*node, *Fault) {
+func Read(name string, data []byte) (*Node, *Fault) {
 	r := &reader{data: data}
-	if len(data) > maxDocument {
-		return nil, &Fault{Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", maxDocument>>10)}
+	if len(data) > MaxBytes {
+		return nil, &Fault{Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", MaxBytes>>10)}
 	}
 	if f := r.text(); f != nil {
 		return nil, f
 	}
-	var root *node
+	var root *Node
 	ext := path.Ext(name)
 	first := bytes.TrimLeft(data, " \t\r\n")
 	if ext == ".json" || ext != ".yaml" && ext != ".yml" && bytes.HasPrefix(first, []byte("{")) {
@@ -46,7 +47,6 @@ func read(name string, data []byte) (*node, *Fault) {
 	if r.fault != nil {
 		return nil, r.fault
 	}
-	root.sortMembers()
 	return root, nil
 }
 
@@ -117,20 +117,20 @@ func (r *reader) enter(line, column, depth int) bool {
 
 // addMember appends a key to an object unless it is there already. Large objects
 // get a set, because looking through a list of thousands for each key is quadratic.
-func (r *reader) addMember(n *node, m member) {
+func (r *reader) addMember(n *Node, m Member) {
 	const large = 32
-	if len(n.members) == large {
+	if len(n.Members) == large {
 		n.seen = make(map[string]bool, 2*large)
-		for _, old := range n.members {
-			n.seen[old.key] = true
+		for _, old := range n.Members {
+			n.seen[old.Key] = true
 		}
 	}
-	if n.seen[m.key] || len(n.members) < large && n.get(m.key) != nil {
-		r.fail(m.line, m.column, CodeDuplicate, fmt.Sprintf("the key %s is there twice", quote(m.key)), "keep one of them")
+	if n.seen[m.Key] || len(n.Members) < large && n.Get(m.Key) != nil {
+		r.fail(m.Line, m.Column, CodeDuplicate, fmt.Sprintf("the key %s is there twice", Quote(m.Key)), "keep one of them")
 		return
 	}
 	if n.seen != nil {
-		n.seen[m.key] = true
+		n.seen[m.Key] = true
 	}
-	n.members = append(n.members, m)
+	n.Members = append(n.Members, m)
 }

@@ -1,4 +1,4 @@
-package catalog
+package document
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 // json reads the document as one JSON value. encoding/json's tokens give the exact
 // spelling of keys; its Unmarshal would match them without case and keep the last
 // of two.
-func (r *reader) json() *node {
+func (r *reader) json() *Node {
 	dec := json.NewDecoder(bytes.NewReader(r.data))
 	dec.UseNumber()
 	root := r.jsonValue(dec, 1)
@@ -52,45 +52,45 @@ func (r *reader) jsonToken(dec *json.Decoder) (tok json.Token, line, column int)
 	return tok, line, column
 }
 
-func (r *reader) jsonValue(dec *json.Decoder, depth int) *node {
+func (r *reader) jsonValue(dec *json.Decoder, depth int) *Node {
 	tok, line, column := r.jsonToken(dec)
 	if !r.enter(line, column, depth) {
 		return nil
 	}
-	n := &node{line: line, column: column}
+	n := &Node{Line: line, Column: column}
 	switch v := tok.(type) {
 	case json.Delim:
 		if v == '{' {
-			n.kind = kindObject
+			n.Kind = Object
 			r.jsonObject(dec, n, depth)
 		} else {
-			n.kind = kindArray
+			n.Kind = Array
 			for r.fault == nil && dec.More() {
-				n.items = append(n.items, r.jsonValue(dec, depth+1))
+				n.Items = append(n.Items, r.jsonValue(dec, depth+1))
 			}
 		}
 		if r.fault == nil {
 			r.jsonToken(dec) // the closing bracket
 		}
 	case string:
-		n.kind, n.text = kindString, v
+		n.Kind, n.Text = String, v
 		r.visible(n)
 	case json.Number:
 		if !n.number(v.String()) {
 			r.fail(line, column, CodeValue, "the number is too large", "")
 		}
 	case bool:
-		n.kind, n.text = kindBool, "false"
+		n.Kind, n.Text = Bool, "false"
 		if v {
-			n.text = "true"
+			n.Text = "true"
 		}
 	default:
-		n.kind, n.text = kindNull, "null"
+		n.Kind, n.Text = Null, "null"
 	}
 	return n
 }
 
-func (r *reader) jsonObject(dec *json.Decoder, n *node, depth int) {
+func (r *reader) jsonObject(dec *json.Decoder, n *Node, depth int) {
 	for r.fault == nil && dec.More() {
 		tok, line, column := r.jsonToken(dec)
 		key, ok := tok.(string)
@@ -98,16 +98,16 @@ func (r *reader) jsonObject(dec *json.Decoder, n *node, depth int) {
 			return
 		}
 		value := r.jsonValue(dec, depth+1)
-		r.addMember(n, member{key: key, line: line, column: column, value: value})
+		r.addMember(n, Member{Key: key, Line: line, Column: column, Value: value})
 	}
 }
 
 // visible refuses control characters that escapes put into a string; line breaks
 // and tabs are text.
-func (r *reader) visible(n *node) {
-	for _, c := range n.text {
+func (r *reader) visible(n *Node) {
+	for _, c := range n.Text {
 		if c < 0x20 && c != '\n' && c != '\t' || c >= 0x7f && c < 0xa0 {
-			r.fail(n.line, n.column, CodeSyntax, "the string has a control character", "")
+			r.fail(n.Line, n.Column, CodeSyntax, "the string has a control character", "")
 			return
 		}
 	}

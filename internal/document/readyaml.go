@@ -1,4 +1,4 @@
-package catalog
+package document
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ const maxMarks = 4 * maxNodes
 // yaml reads the document in a subset of YAML in which a text has one meaning:
 // block and flow collections, strings, JSON's numbers, true, false and null. What
 // YAML versions read in two ways (no, on, 0x10, 1_000, dates) must be quoted.
-func (r *reader) yaml() *node {
+func (r *reader) yaml() *Node {
 	if n := bytes.Count(r.data, []byte("\n")) + bytes.Count(r.data, []byte(",")) + bytes.Count(r.data, []byte("[")) + bytes.Count(r.data, []byte("{")) + bytes.Count(r.data, []byte("- ")); n > maxMarks {
 		r.fail(1, 1, CodeLimit, fmt.Sprintf("the document has more than %d values", maxNodes), "")
 		return nil
@@ -39,7 +39,7 @@ func (r *reader) yaml() *node {
 			r.yamlError(err)
 			return nil
 		}
-		r.fail(max(second.Line, 1), max(second.Column, 1), CodeSyntax, "the file holds more than one document", "one file, one connector")
+		r.fail(max(second.Line, 1), max(second.Column, 1), CodeSyntax, "the file holds more than one document", "one file, one document")
 		return nil
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
@@ -65,36 +65,36 @@ func (r *reader) yamlError(err error) {
 	r.fail(max(line, 1), 1, CodeSyntax, "the YAML is not well-formed", "check the indentation, brackets and quotation marks near this line")
 }
 
-func (r *reader) yamlValue(y *yaml.Node, depth int) *node {
+func (r *reader) yamlValue(y *yaml.Node, depth int) *Node {
 	if !r.enter(y.Line, y.Column, depth) {
 		return nil
 	}
-	n := &node{line: y.Line, column: y.Column}
+	n := &Node{Line: y.Line, Column: y.Column}
 	if !r.yamlPlain(y) {
 		return nil
 	}
 	switch y.Kind {
 	case yaml.MappingNode:
-		n.kind = kindObject
+		n.Kind = Object
 		for i := 0; i+1 < len(y.Content) && r.fault == nil; i += 2 {
 			key := y.Content[i]
 			name := r.yamlValue(key, depth+1)
 			if r.fault != nil {
 				return nil
 			}
-			if name.kind != kindString {
+			if name.Kind != String {
 				r.fail(key.Line, key.Column, CodeType, "a key must be a string", "put it in quotation marks")
 				return nil
 			}
-			r.addMember(n, member{key: name.text, line: key.Line, column: key.Column, value: r.yamlValue(y.Content[i+1], depth+1)})
+			r.addMember(n, Member{Key: name.Text, Line: key.Line, Column: key.Column, Value: r.yamlValue(y.Content[i+1], depth+1)})
 		}
 	case yaml.SequenceNode:
-		n.kind = kindArray
+		n.Kind = Array
 		for _, item := range y.Content {
 			if r.fault != nil {
 				return nil
 			}
-			n.items = append(n.items, r.yamlValue(item, depth+1))
+			n.Items = append(n.Items, r.yamlValue(item, depth+1))
 		}
 	default:
 		r.yamlScalar(y, n)
@@ -126,17 +126,17 @@ func (r *reader) yamlPlain(y *yaml.Node) bool {
 var ambiguous = regexp.MustCompile(`^(?:~|=|(?i:y|n|yes|no|on|off|true|false|null)|[-+]?\.(?i:inf|nan)|[-+]?\.[0-9_]+` +
 	`|[-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+(?::[0-9]+)+(?:\.[0-9]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*)$`)
 
-func (r *reader) yamlScalar(y *yaml.Node, n *node) {
-	n.kind, n.text = kindString, y.Value
+func (r *reader) yamlScalar(y *yaml.Node, n *Node) {
+	n.Kind, n.Text = String, y.Value
 	if y.Style != 0 { // quoted or a block: always a string
 		r.visible(n)
 		return
 	}
 	switch {
 	case y.Value == "true" || y.Value == "false":
-		n.kind = kindBool
+		n.Kind = Bool
 	case y.Value == "null":
-		n.kind = kindNull
+		n.Kind = Null
 	case y.Value == "":
 		r.fail(y.Line, y.Column, CodeValue, "the value is missing", `write "" for an empty string`)
 	case numberText.MatchString(y.Value):
@@ -144,7 +144,7 @@ func (r *reader) yamlScalar(y *yaml.Node, n *node) {
 			r.fail(y.Line, y.Column, CodeValue, "the number is too large", "")
 		}
 	case ambiguous.MatchString(y.Value):
-		r.fail(y.Line, y.Column, CodeType, fmt.Sprintf("%s can be read in more than one way", quote(y.Value)), "put it in quotation marks, or write true, false, null or a decimal number")
+		r.fail(y.Line, y.Column, CodeType, fmt.Sprintf("%s can be read in more than one way", Quote(y.Value)), "put it in quotation marks, or write true, false, null or a decimal number")
 	default:
 		r.visible(n)
 	}
