@@ -53,6 +53,14 @@ const (
 	KeysRotate          Verb = "keys:rotate"
 	EventEndpointsRead  Verb = "event-endpoints:read"
 	EventEndpointsWrite Verb = "event-endpoints:write"
+	SystemsRead         Verb = "systems:read"
+	SystemsWrite        Verb = "systems:write" // upload, roll back
+	SystemsDelete       Verb = "systems:delete"
+	SystemsTest         Verb = "systems:test" // integration and end-to-end tests, certificates
+	EventsRead          Verb = "events:read"  // what vendors sent
+	EventsReplay        Verb = "events:replay"
+	WebhooksReceive     Verb = "webhooks:receive" // verify a delivery; claviger's own act
+	WebhooksProcess     Verb = "webhooks:process" // act on a delivery; claviger's own act
 	// AuthenticationFail is no permission: the ledger uses it for a token that was refused.
 	AuthenticationFail Verb = "authentication:fail"
 )
@@ -67,16 +75,17 @@ var verbs = []Verb{
 	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
 	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh, ConnectionsRevoke,
+	SystemsRead, SystemsWrite, SystemsDelete, SystemsTest, EventsRead, EventsReplay, WebhooksReceive, WebhooksProcess,
 }
 
-// Permissions is a set of verbs.
-type Permissions uint64
+// Permissions is a set of verbs. Two sets are equal if they hold the same verbs.
+type Permissions [2]uint64
 
-func (v Verb) bit() Permissions {
+func (v Verb) bit() (p Permissions) {
 	if i := slices.Index(verbs, v); i >= 0 {
-		return 1 << i
+		p[i/64] = 1 << (i % 64)
 	}
-	return 0
+	return p
 }
 
 // Verbs answers every permission there is.
@@ -86,25 +95,32 @@ func Verbs() []Verb { return slices.Clone(verbs) }
 func PermissionsOf(names ...Verb) (set Permissions, unknown []Verb) {
 	for _, v := range names {
 		b := v.bit()
-		if b == 0 {
+		if b == (Permissions{}) {
 			unknown = append(unknown, v)
 		}
-		set |= b
+		set = Permissions{set[0] | b[0], set[1] | b[1]}
 	}
 	return set, unknown
 }
 
 // Has reports whether v is in the set.
-func (p Permissions) Has(v Verb) bool { b := v.bit(); return b != 0 && p&b == b }
+func (p Permissions) Has(v Verb) bool { b := v.bit(); return b != (Permissions{}) && b.Within(p) }
 
 // Within reports whether every verb of p is in other.
-func (p Permissions) Within(other Permissions) bool { return p&^other == 0 }
+func (p Permissions) Within(other Permissions) bool {
+	return p[0]&^other[0] == 0 && p[1]&^other[1] == 0
+}
+
+// Both answers the verbs that are in p and in other.
+func (p Permissions) Both(other Permissions) Permissions {
+	return Permissions{p[0] & other[0], p[1] & other[1]}
+}
 
 // Verbs answers the set's members in their fixed order.
 func (p Permissions) Verbs() []Verb {
 	var out []Verb
 	for i, v := range verbs {
-		if p>>i&1 == 1 {
+		if p[i/64]>>(i%64)&1 == 1 {
 			out = append(out, v)
 		}
 	}
@@ -145,19 +161,24 @@ func (r Role) Permissions() Permissions {
 			ApplicationsCreate, ApplicationsDelete, WorkspacesDelete, TokensRevoke, AuditRead)
 	case RoleOperator:
 		return with(OrganizationsRead, WorkspacesRead, ConnectorsRead, ConnectionsRead, ConnectionsTest, ConnectionsProxy,
-			ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun, SecretsRead, AuditRead, UsageRead)
+			ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun, SecretsRead, AuditRead, UsageRead,
+			SystemsRead, SystemsTest, EventsRead, EventsReplay)
 	case RoleViewer:
-		return with(OrganizationsRead, WorkspacesRead, UsersRead, ConnectorsRead, ConnectionsRead, ActionsRead, SecretsRead, AuditRead, UsageRead)
+		return with(OrganizationsRead, WorkspacesRead, UsersRead, ConnectorsRead, ConnectionsRead, ActionsRead, SecretsRead, AuditRead, UsageRead,
+			SystemsRead, EventsRead)
 	case RoleEndUser:
 		return with(ConnectorsRead, ConnectionsRead, ConnectionsCreate, ConnectionsUpdate, ConnectionsDelete,
 			ConnectionsTest, ConnectionsProxy, ActionsRead, ActionsRun)
 	}
-	return 0
+	return Permissions{}
 }
 
 func with(vs ...Verb) Permissions { p, _ := PermissionsOf(vs...); return p }
 
-func without(vs ...Verb) Permissions { return with(verbs...) &^ with(vs...) }
+func without(vs ...Verb) Permissions {
+	all, but := with(verbs...), with(vs...)
+	return Permissions{all[0] &^ but[0], all[1] &^ but[1]}
+}
 
 // ReadOnly reports whether the verb changes nothing.
 func (v Verb) ReadOnly() bool { return strings.HasSuffix(string(v), ":read") }

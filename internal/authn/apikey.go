@@ -136,7 +136,7 @@ func (a *Authority) checkKey(ctx context.Context, token string, hash []byte, now
 		caller: claviger.Caller{
 			Kind: claviger.CallerAPIKey, ID: string(key.ID), User: key.User, Role: role,
 			Scope:         claviger.Authenticated(key.Organization, key.Workspace),
-			Permissions:   key.Permissions & role.Permissions(),
+			Permissions:   key.Permissions.Both(role.Permissions()),
 			InstanceAdmin: org.Instance && role == claviger.RoleOwner && key.Workspace == "",
 			ExpiresAt:     key.ExpiresAt,
 		},
