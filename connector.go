@@ -3,6 +3,7 @@ package claviger
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -112,6 +113,12 @@ func (m *AuthMethod) Field(key string) (*Field, bool) {
 		}
 	}
 	return nil, false
+}
+
+// BringsClient reports whether each connection by this oauth2 method has an OAuth client
+// of its own among its fields, in place of the organization's.
+func (m *AuthMethod) BringsClient() bool {
+	return slices.ContainsFunc(m.Fields, func(f Field) bool { return f.Key == "clientId" || f.Key == "serviceAccount" })
 }
 
 // Field is one credential value that a person gives. All fields of a method are

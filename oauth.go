@@ -15,9 +15,19 @@ const (
 	GrantClientCredentials GrantType = "clientCredentials" // the client itself (section 4.4); minted again at expiry
 	GrantDevice            GrantType = "device"            // a person consents on another device (RFC 8628)
 	GrantJWTBearer         GrantType = "jwtBearer"         // a signed assertion (RFC 7523, section 2.1); minted again at expiry
-	GrantTokenExchange     GrantType = "tokenExchange"     // a token for a token (RFC 8693)
+	GrantTokenExchange     GrantType = "tokenExchange"     // a token for a token (RFC 8693); repeated at expiry
 	GrantInstallation      GrantType = "installation"      // an app's signed word for one of its installations (GitHub Apps); minted again at expiry
 )
+
+// Unattended reports whether the grant is repeated instead of refreshed: nobody consents
+// to it, and nothing of it is used up by a request.
+func (g GrantType) Unattended() bool {
+	switch g {
+	case GrantClientCredentials, GrantJWTBearer, GrantTokenExchange, GrantInstallation:
+		return true
+	}
+	return false
+}
 
 // ClientAuth is how a client proves itself to an authorization server (RFC 7591,
 // section 2, token_endpoint_auth_method). It is fixed by the connector: trying a
@@ -87,8 +97,26 @@ type OAuth struct {
 	Resource    []Template // RFC 8707
 	CheckIssuer bool       // the callback must carry the issuer (RFC 9207)
 	OIDC        OAuthOIDC
-	// AssertionAudience is the "aud" of private_key_jwt; the token endpoint if empty.
+	// AssertionAudience is the "aud" of assertions; the token endpoint if empty.
 	AssertionAudience Template
+	Assertion         OAuthAssertion
+	Exchange          OAuthExchange
+}
+
+// OAuthAssertion is how the assertion of GrantJWTBearer and GrantInstallation is made,
+// beyond its issuer (the client's id), subject and audience.
+type OAuthAssertion struct {
+	ScopeClaim string        // the claim that has the scopes, in place of the request's parameter; empty for none
+	Lifetime   time.Duration // ten minutes if zero, an hour at most
+	Backdate   time.Duration // how far "iat" lies in the past, for vendors whose clock must not be behind
+}
+
+// OAuthExchange is what GrantTokenExchange asks for beside the tokens that it sends
+// (RFC 8693, section 2.1). Empty members are not sent; the types of the tokens that are
+// sent are access tokens if empty.
+type OAuthExchange struct {
+	SubjectType, ActorType, RequestedType string
+	Audience                              Template
 }
 
 // OAuthEndpoints are the addresses of an authorization server. Empty ones are not
@@ -163,6 +191,7 @@ type OAuthOIDC struct {
 type OAuthClient struct {
 	ID         string
 	Secret     Secret // of client_secret_basic and client_secret_post
+	Former     Secret // the secret before it, while the vendor may know that one alone; usually empty
 	PrivateKey Secret // PEM (PKCS #8, PKCS #1, SEC 1) or a JWK; of private_key_jwt and tls_client_auth
 	KeyID      string // "kid" of assertions, where PrivateKey is PEM
 	// Certificate is the PEM chain of tls_client_auth, leaf first.

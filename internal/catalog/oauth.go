@@ -22,11 +22,26 @@ const (
 // connection brings its own client; without, the organization's client is used.
 var clientFields = []string{ClientID, "clientSecret", "privateKey", "keyId", "certificate"}
 
+// grantFields are the fields that methods of a grant may declare beside clientFields.
+// A serviceAccount is a Google service account's key file, which is a client too.
+func grantFields(g claviger.GrantType) []string {
+	switch g {
+	case claviger.GrantJWTBearer:
+		return []string{"serviceAccount", "subject"}
+	case claviger.GrantTokenExchange:
+		return []string{"subjectToken", "subjectConnection", "actorToken"}
+	}
+	return nil
+}
+
+// sealedFields are the fields of oauth2 methods that are secret.
+var sealedFields = []string{"clientSecret", "privateKey", "serviceAccount", "subjectToken", "actorToken"}
+
 var oauthKeys = []string{
 	"grant", "authorizeUrl", "tokenUrl", "refreshUrl", "deviceUrl", "parUrl", "revokeUrl", "introspectUrl", "userinfoUrl", "jwksUrl",
 	"issuer", "discoveryHosts", "scopes", "scopeParam", "scopeSeparator", "clientAuth", "clientIdParam", "clientSecretParam", "pkce",
 	"authorizeParams", "tokenParams", "tokenHeaders", "tokenRequest", "tokenResponse", "tokenBytes", "refresh", "revoke", "dpop", "par",
-	"resource", "checkIssuer", "oidc", "assertionAudience",
+	"resource", "checkIssuer", "oidc", "assertionAudience", "assertion", "exchange",
 }
 
 // oauth compiles the oauth2 section of a method, which decides where client secrets
@@ -43,14 +58,13 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 	if !ok {
 		return nil
 	}
-	c.ownClient(a, m)
 	for _, name := range []string{AccessToken, ClientID} {
 		if c.variables[name] != nil {
 			c.fault(a.n, a.path, CodeDuplicate, "rename the variable", "the variable %s has the name of a credential of oauth2", document.Quote(name))
 		}
 	}
 	out := &claviger.OAuth{
-		Grant:      claviger.GrantType(o.choice("grant", true, "authorizationCode", "clientCredentials", "device", "jwtBearer", "tokenExchange")),
+		Grant:      claviger.GrantType(o.choice("grant", true, "authorizationCode", "clientCredentials", "device", "jwtBearer", "tokenExchange", "installation")),
 		ClientAuth: claviger.ClientAuth(o.choice("clientAuth", true, "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none")),
 		Scopes:     o.texts("scopes", maxList), ScopeSeparator: o.text("scopeSeparator", 4),
 		DPoP: o.bool("dpop"), PAR: o.bool("par"), CheckIssuer: o.bool("checkIssuer"),
@@ -61,6 +75,7 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 			c.fault(o.n.Get(key), o.at(key), CodeValue, "letters, digits and -_.[]", "is not a parameter name")
 		}
 	}
+	c.ownClient(a, m, out.Grant)
 	out.PKCE = claviger.PKCE(o.choice("pkce", false, string(claviger.PKCES256), string(claviger.PKCEOff)))
 	if out.PKCE == "" && out.Grant == claviger.GrantAuthorizationCode {
 		out.PKCE = claviger.PKCES256
@@ -82,6 +97,7 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 	if d, ok := c.object(o.n.Get("oidc"), o.at("oidc"), "nonce", "idToken"); ok {
 		out.OIDC = claviger.OAuthOIDC{Nonce: d.bool("nonce"), IDToken: d.bool("idToken")}
 	}
+	c.assertions(o, out)
 	out.TokenResponse = c.tokenResponse(o)
 	out.Refresh = c.refresh(o)
 	out.Revoke = c.revoke(o, out)
@@ -92,21 +108,28 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 var paramName = regexp.MustCompile(`^[A-Za-z0-9_.\[\]-]+$`)
 
 // ownClient checks the fields of an oauth2 method.
-func (c *checker) ownClient(a object, m *claviger.AuthMethod) {
+func (c *checker) ownClient(a object, m *claviger.AuthMethod, g claviger.GrantType) {
+	allowed := slices.Concat(clientFields, grantFields(g))
+	brings := false
 	for i := range m.Fields {
-		if f := &m.Fields[i]; !slices.Contains(clientFields, f.Key) {
-			c.fault(a.n.Get("fields").Items[i], index(a.at("fields"), i), CodeValue, "one of "+strings.Join(clientFields, ", ")+", or a variable", "the field %s is no part of an OAuth client", document.Quote(f.Key))
-		} else if secret := f.Key == "clientSecret" || f.Key == "privateKey"; f.Secret != secret {
-			c.fault(a.n.Get("fields").Items[i], index(a.at("fields"), i), CodeValue, "clientSecret and privateKey are secret, the others are not", "secret is wrong for %s", document.Quote(f.Key))
+		f, item, at := &m.Fields[i], a.n.Get("fields").Items[i], index(a.at("fields"), i)
+		brings = brings || slices.Contains(clientFields, f.Key)
+		if !slices.Contains(allowed, f.Key) {
+			c.fault(item, at, CodeValue, "one of "+strings.Join(allowed, ", ")+", or a variable", "the field %s is no part of what this grant is asked with", document.Quote(f.Key))
+		} else if secret := slices.Contains(sealedFields, f.Key); f.Secret != secret {
+			c.fault(item, at, CodeValue, strings.Join(sealedFields, ", ")+" are secret, the others are not", "secret is wrong for %s", document.Quote(f.Key))
 		}
 	}
-	if _, ok := m.Field(ClientID); !ok && len(m.Fields) > 0 {
+	if _, ok := m.Field(ClientID); !ok && brings {
 		c.fault(a.n.Get("fields"), a.at("fields"), CodeMissing, "add {key: clientId}", "a client of the connection's own needs the field clientId")
+	}
+	if g == claviger.GrantTokenExchange && !slices.ContainsFunc(m.Fields, func(f claviger.Field) bool { return strings.HasPrefix(f.Key, "subject") }) {
+		c.fault(a.n, a.at("fields"), CodeMissing, "add {key: subjectToken, secret: true}, or {key: subjectConnection}", "there is no token to exchange")
 	}
 }
 
 func (c *checker) oauthEndpoints(o object, m *claviger.AuthMethod, out *claviger.OAuth) {
-	_, own := m.Field(ClientID)
+	own := m.BringsClient()
 	e := &out.Endpoints
 	for key, to := range map[string]*claviger.Template{
 		"authorizeUrl": &e.Authorize, "tokenUrl": &e.Token, "refreshUrl": &e.Refresh, "deviceUrl": &e.Device, "parUrl": &e.PushedAuthorization,
@@ -336,41 +359,4 @@ func (c *checker) revoke(o object, rules *claviger.OAuth) claviger.OAuthRevoke {
 		out.Params = append(out.Params, claviger.OAuthParam(p))
 	}
 	return out
-}
-
-// oauthFit checks that the parts of the section belong together.
-func (c *checker) oauthFit(o object, out *claviger.OAuth) {
-	discovered := !out.Issuer.Empty()
-	need := func(key string, t claviger.Template, why string) {
-		if t.Empty() && !discovered {
-			c.fault(o.n, o.at(key), CodeMissing, "or an issuer, from which it is discovered", "%s is required: %s", key, why)
-		}
-	}
-	need("tokenUrl", out.Endpoints.Token, "tokens come from there")
-	switch out.Grant {
-	case claviger.GrantAuthorizationCode:
-		need("authorizeUrl", out.Endpoints.Authorize, "people are sent there")
-	case claviger.GrantDevice:
-		need("deviceUrl", out.Endpoints.Device, "the device grant starts there")
-	case claviger.GrantClientCredentials:
-		if out.ClientAuth == claviger.ClientAuthNone {
-			c.fault(o.n.Get("clientAuth"), o.at("clientAuth"), CodeValue, "", "a client without a secret cannot have credentials of its own")
-		}
-	}
-	if out.PAR {
-		need("parUrl", out.Endpoints.PushedAuthorization, "par pushes requests there")
-	}
-	if out.Grant != claviger.GrantAuthorizationCode {
-		for _, key := range []string{"pkce", "authorizeUrl", "authorizeParams", "par", "checkIssuer"} {
-			if n := o.n.Get(key); n != nil {
-				c.fault(n, o.at(key), CodeValue, "remove it", "%s belongs to the grant authorizationCode", key)
-			}
-		}
-	}
-	if (out.CheckIssuer || out.OIDC.IDToken || out.OIDC.Nonce) && !discovered {
-		c.fault(o.n, o.at("issuer"), CodeMissing, "", "issuer is required: checkIssuer and oidc compare with it")
-	}
-	if out.OIDC.Nonce && !out.OIDC.IDToken {
-		c.fault(o.n.Get("oidc"), o.at("oidc.idToken"), CodeValue, "set idToken: true", "the nonce is found in the id token")
-	}
 }

@@ -30,6 +30,7 @@ type Client struct {
 	Egress *egress.Client
 	Now    func() time.Time
 	Random io.Reader // of cryptographic quality
+	Nonces *Nonces   // nil: none are remembered between requests
 }
 
 // Outcome says what can have happened to a request that must not be sent twice.
@@ -52,7 +53,7 @@ type Attempt struct {
 
 // OnSend answers a context with which a request calls f just before it leaves, to write
 // down that it does. f may end the context to keep it from leaving, which is then
-// NotSent. It is called again where a request goes again with a nonce.
+// NotSent. It is called again where a request goes again with a nonce or the former secret of its client.
 func OnSend(ctx context.Context, f func()) context.Context { return egress.OnSend(ctx, f) }
 
 // failed answers the attempt that ended with err before or after sending.
@@ -75,29 +76,6 @@ type call struct {
 	bound    bool            // whether it may not go without a proof
 	bearer   claviger.Secret // for calls that a token authorizes
 	timeout  time.Duration
-}
-
-// send sends a call once, and a second time if the vendor refused its proof for want
-// of a nonce.
-func (c *Client) send(ctx context.Context, cfg Config, client claviger.OAuthClient, what call) Attempt {
-	if what.bound && what.proof == nil {
-		return failed(false, claviger.Errorf(claviger.KindInternal, "", "A request that must prove its key came without one."))
-	}
-	first := c.sendOnce(ctx, cfg, client, what)
-	if what.proof == nil || first.Outcome != Answered || first.Nonce == "" || first.Nonce == what.proof.Nonce {
-		return first
-	}
-	if classify(cfg, first.Raw, "").Verdict != UseDPoPNonce {
-		return first
-	}
-	proof := *what.proof
-	proof.Nonce = first.Nonce
-	what.proof = &proof
-	second := c.sendOnce(ctx, cfg, client, what)
-	if second.Nonce == "" {
-		second.Nonce = first.Nonce
-	}
-	return second
 }
 
 func (c *Client) sendOnce(ctx context.Context, cfg Config, client claviger.OAuthClient, what call) Attempt {

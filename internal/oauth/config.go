@@ -30,7 +30,7 @@ type Config struct {
 	authorizeParams, tokenParams, revokeParams []Param
 	tokenHeaders                               http.Header
 	resources                                  []string
-	assertionAudience                          string
+	assertionAudience, exchangeAudience        string
 }
 
 // Param is one parameter of a request.
@@ -72,6 +72,7 @@ func Resolve(rules *claviger.OAuth, partition string, lookup func(name string) (
 		cfg.resources = append(cfg.resources, f.fill("resource", r, nil))
 	}
 	cfg.assertionAudience = f.fill("assertionAudience", rules.AssertionAudience, nil)
+	cfg.exchangeAudience = f.fill("exchange.audience", rules.Exchange.Audience, nil)
 	f.choice("clientAuth", string(rules.ClientAuth), string(claviger.ClientSecretBasic), string(claviger.ClientSecretPost), string(claviger.PrivateKeyJWT), string(claviger.TLSClientAuth), string(claviger.ClientAuthNone))
 	f.choice("pkce", string(rules.PKCE), "", string(claviger.PKCES256), string(claviger.PKCEOff))
 	f.choice("tokenRequest.format", rules.TokenRequestFormat, "", "form", "json")

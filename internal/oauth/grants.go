@@ -1,8 +1,10 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/url"
+	"time"
 
 	"claviger"
 )
@@ -84,49 +86,68 @@ func (c *Client) ClientCredentials(ctx context.Context, cfg Config, client clavi
 // JWTBearer trades a signed assertion for a token (RFC 7523, section 2.1). The
 // assertion names an audience, the token endpoint if it is empty, and is signed anew
 // with each call. The client authenticates too if the connector says how; with "none"
-// and no client, the assertion is all.
+// the assertion is all.
 func (c *Client) JWTBearer(ctx context.Context, cfg Config, client claviger.OAuthClient, a Assertion, scopes []string, proof *Proof) Attempt {
 	a.Audience = orElse(a.Audience, orElse(cfg.assertionAudience, cfg.Endpoints.Token))
-	signed, err := c.SignAssertion(a)
+	what := cfg.token(grantJWTBearer, proof)
+	cfg.scopes(what.params, scopes)
+	if claim := cfg.Rules.Assertion.ScopeClaim; claim != "" {
+		param := orElse(cfg.Rules.ScopeParam, "scope")
+		if asked := what.params.Get(param); asked != "" {
+			a.Claims = map[string]any{claim: asked}
+		}
+		what.params.Del(param)
+	}
+	signed, err := c.SignAssertion(c.timed(cfg, a))
 	if err != nil {
 		return failed(false, err)
 	}
-	what := cfg.token(grantJWTBearer, proof)
 	what.params.Set("assertion", signed)
-	cfg.scopes(what.params, scopes)
-	if what.auth == claviger.ClientAuthNone && client.ID == "" {
+	if what.auth == claviger.ClientAuthNone {
 		what.auth = ""
 	}
 	return c.send(ctx, cfg, client, what)
 }
 
+// defaultAssertion is how long an assertion that stands for a grant is good.
+const defaultAssertion = 10 * time.Minute
+
+// timed gives an assertion the times that the connector declares.
+func (c *Client) timed(cfg Config, a Assertion) Assertion {
+	r := cfg.Rules.Assertion
+	if a.IssuedAt.IsZero() {
+		a.IssuedAt = c.Now().Add(-r.Backdate)
+	}
+	if a.Lifetime = cmp.Or(a.Lifetime, r.Lifetime); a.Lifetime == 0 {
+		a.Lifetime = defaultAssertion
+	}
+	return a
+}
+
 // TokenTypeAccess is the usual type of a token that is exchanged (RFC 8693, section 3).
 const TokenTypeAccess = "urn:ietf:params:oauth:token-type:access_token"
 
-// TokenExchange trades a token for another (RFC 8693). Types are URIs; an empty
-// subject or actor type is TokenTypeAccess.
+// TokenExchange is what is traded for another token (RFC 8693).
 type TokenExchange struct {
-	Subject, Actor         claviger.Secret
-	SubjectType, ActorType string
-	RequestedType          string
-	Audience               string
-	Scopes                 []string // the connector's if nil
+	Subject, Actor claviger.Secret
+	Scopes         []string // the connector's if nil
 }
 
-// TradeToken sends a token exchange.
+// TradeToken sends a token exchange. Types and audience are the connector's
+// ([claviger.OAuthExchange]); an empty subject or actor type is TokenTypeAccess.
 func (c *Client) TradeToken(ctx context.Context, cfg Config, client claviger.OAuthClient, in TokenExchange, proof *Proof) Attempt {
 	what := cfg.token(grantTokenChange, proof)
+	declared := cfg.Rules.Exchange
 	what.params.Set("subject_token", reveal(in.Subject))
-	what.params.Set("subject_token_type", orElse(in.SubjectType, TokenTypeAccess))
+	what.params.Set("subject_token_type", orElse(declared.SubjectType, TokenTypeAccess))
 	if !in.Actor.Empty() {
 		what.params.Set("actor_token", reveal(in.Actor))
-		what.params.Set("actor_token_type", orElse(in.ActorType, TokenTypeAccess))
+		what.params.Set("actor_token_type", orElse(declared.ActorType, TokenTypeAccess))
 	}
-	if in.RequestedType != "" {
-		what.params.Set("requested_token_type", in.RequestedType)
-	}
-	if in.Audience != "" {
-		what.params.Set("audience", in.Audience)
+	for name, value := range map[string]string{"requested_token_type": declared.RequestedType, "audience": cfg.exchangeAudience} {
+		if value != "" {
+			what.params.Set(name, value)
+		}
 	}
 	cfg.scopes(what.params, in.Scopes)
 	return c.send(ctx, cfg, client, what)
@@ -135,10 +156,9 @@ func (c *Client) TradeToken(ctx context.Context, cfg Config, client claviger.OAu
 // InstallationToken asks for the token of an app's installation, as GitHub Apps do: a
 // POST without a body to the token endpoint, which names the installation, with the
 // app's assertion in its header. Where the answer keeps its token is the connector's to
-// say; a token type is not expected. Lifetime should be short: GitHub takes ten minutes
-// at most, counted from its own clock.
+// say; a token type is not expected.
 func (c *Client) InstallationToken(ctx context.Context, cfg Config, app Assertion) Attempt {
-	signed, err := c.SignAssertion(app)
+	signed, err := c.SignAssertion(c.timed(cfg, app))
 	if err != nil {
 		return failed(false, err)
 	}

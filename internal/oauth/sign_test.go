@@ -190,11 +190,13 @@ func TestTLSClientAuth(t *testing.T) {
 }
 
 func TestJWTBearerAndTokenExchange(t *testing.T) {
-	k := newKit(t, oauthserver.Policy{ClientAuth: claviger.ClientAuthNone}, nil)
+	k := newKit(t, oauthserver.Policy{ClientAuth: claviger.ClientAuthNone}, func(o *claviger.OAuth) {
+		o.Exchange.Audience = claviger.MustTemplate("api")
+	})
 	key := signingKeys(t)[0]
 	a := oauth.Assertion{Issuer: "svc", Subject: "user", Key: claviger.NewSecretString(key.text)}
 	k.JWTBearer(t.Context(), k.cfg, claviger.OAuthClient{}, a, []string{"x"}, nil)
-	k.TradeToken(t.Context(), k.cfg, k.reg, oauth.TokenExchange{Subject: claviger.NewSecretString("sub"), Actor: claviger.NewSecretString("act"), Audience: "api"}, nil)
+	k.TradeToken(t.Context(), k.cfg, k.reg, oauth.TokenExchange{Subject: claviger.NewSecretString("sub"), Actor: claviger.NewSecretString("act")}, nil)
 	got := k.server.Received("/token")
 	bearer, trade := got[0].Form, got[1].Form
 	_, claims := claimsOf(t, bearer.Get("assertion"), key.public, key.alg)
