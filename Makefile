@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench microbench fuzz run soak postgres node chromium
+.PHONY: help build test lint bench microbench fuzz run race soak postgres node chromium
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -75,5 +75,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 run: ## a server with a sample connection, in a temporary folder
 	$(GO) run ./cmd/claviger quickstart
 
-soak: postgres node ## the tests again and again, with the race detector, for ROUNDS rounds (10)
+race: postgres node ## the tests again and again, with the race detector, for ROUNDS rounds (10)
 	CGO_ENABLED=1 $(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -race -count $(ROUNDS) -timeout 12h ./...
+
+soak: postgres ## thousands of kills and of callers at once, into docs/soak.md
+	CLAVIGER_SOAK=$(CURDIR)/docs/soak.md $(GO) run ./clavigertest/postgres/cmd/postgres -fast -- \
+	  $(GO) test -count 1 -p 1 -parallel 8 -timeout 2h -v -run '^TestAbuse_(228_Killed|071_072_Callers|217_233_Killed)' ./internal/vault ./clavigertest

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,6 +22,7 @@ import (
 	"claviger/clavigertest"
 	"claviger/clavigertest/acme"
 	"claviger/clavigertest/postgres"
+	"claviger/clavigertest/soak"
 	"claviger/client"
 	"claviger/internal/app"
 )
@@ -149,11 +149,11 @@ func (w *world) prove(t *testing.T) (allowed int) {
 }
 
 // TestAbuse_217_233_KilledAtRandom makes calls from many goroutines while the process is
-// killed again and again. 10,000 calls with 20 kills in CLAVIGER_SOAK=1, else 2,000.
+// killed again and again. 10,000 calls with 20 kills in `make soak`, else 2,000.
 func TestAbuse_217_233_KilledAtRandom(t *testing.T) {
 	const kills, callers = 20, 8
 	calls := 2_000
-	if os.Getenv("CLAVIGER_SOAK") != "" {
+	if soak.Document() != "" {
 		calls = 10_000
 	}
 	program := clavigertest.Build(t, "failpoints")
