@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -60,6 +61,28 @@ func URL(t testing.TB) string {
 	return database.String()
 }
 
+// Down cuts all connections to a database that [URL] made and lets nobody connect until
+// up is called, as if its server were down.
+func Down(t testing.TB, database string) (up func()) {
+	t.Helper()
+	cluster := os.Getenv(Variable)
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := path.Base(u.Path)
+	run := func(statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if err := psql(cluster, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run("ALTER DATABASE "+name+" ALLOW_CONNECTIONS false", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'")
+	return func() { t.Helper(); run("ALTER DATABASE " + name + " ALLOW_CONNECTIONS true") }
+}
+
 func psql(cluster, statement string) error {
 	program, err := Binary("psql")
 	if err != nil {
@@ -77,21 +100,21 @@ func psql(cluster, statement string) error {
 // Binary finds a program of PostgreSQL: in PATH, else in the newest of the
 // versioned folders where Debian puts what is not in PATH.
 func Binary(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
+	if program, err := exec.LookPath(name); err == nil {
+		return program, nil
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	if err != nil || len(found) == 0 {
 		return "", fmt.Errorf("%s is not installed; on Debian it is in the package postgresql", name)
 	}
 	newest := found[0]
-	for _, path := range found[1:] {
+	for _, program := range found[1:] {
 		// Versions are numbers: 9 comes before 15.
-		if a, b := version(path), version(newest); len(a) > len(b) || len(a) == len(b) && a > b {
-			newest = path
+		if a, b := version(program), version(newest); len(a) > len(b) || len(a) == len(b) && a > b {
+			newest = program
 		}
 	}
 	return newest, nil
 }
 
-func version(path string) string { return filepath.Base(filepath.Dir(filepath.Dir(path))) }
+func version(program string) string { return filepath.Base(filepath.Dir(filepath.Dir(program))) }

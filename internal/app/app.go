@@ -124,6 +124,9 @@ func (c *Config) fill() {
 	if c.LedgerAnchor == "" {
 		c.LedgerAnchor = filepath.Join(c.Data, "ledger-anchor.jsonl")
 	}
+	if c.SpillDir == "" {
+		c.SpillDir = filepath.Join(c.Data, "spill")
+	}
 	if c.MasterKey.Empty() {
 		c.MasterKey = claviger.NewSecretString("file:" + filepath.Join(c.Data, "master.key"))
 	}

@@ -28,7 +28,8 @@ const (
 func (a *App) keepFresh(out *egress.Client) error {
 	return a.vault.KeepFresh(vault.Refresh{
 		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource}, Caller: authn.System,
-		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued, Log: a.log,
+		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued,
+		Spill: a.config.SpillDir, Log: a.log,
 	})
 }
 
@@ -44,6 +45,7 @@ func (a *App) tend(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
+		a.vault.Replay(ctx)
 		a.tendOnce(ctx)
 		select {
 		case <-ctx.Done():

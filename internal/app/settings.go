@@ -30,6 +30,7 @@ type Settings struct {
 	LedgerMode      string
 	LedgerAnchor    string
 	ConnectorsDir   string
+	SpillDir        string
 	Secrets         string
 	TrustedProxies  string
 	BootstrapID     string
@@ -69,6 +70,7 @@ func AllSettings() []Setting {
 		{Key: "ledger.mode", Default: "strict", Meaning: "strict: a use is durable in the ledger before it leaves; relaxed: within 50 ms", set: text(func(s *Settings) *string { return &s.LedgerMode })},
 		{Key: "ledger.anchor", Default: "ledger-anchor.jsonl in the data folder", Meaning: "append-only file that keeps signed checkpoints outside the database", set: text(func(s *Settings) *string { return &s.LedgerAnchor })},
 		{Key: "connectors.dir", Default: "none", Meaning: "folder of further connector documents, read again when it changes", set: text(func(s *Settings) *string { return &s.ConnectorsDir })},
+		{Key: "spill.dir", Default: "spill in the data folder", Meaning: "folder where vendors' answers wait, sealed, while the database takes no writes; best on another disk", set: text(func(s *Settings) *string { return &s.SpillDir })},
 		{Key: "secrets", Default: "embedded", Meaning: "where kv:// resolves: embedded, env: or file:PATH", set: text(func(s *Settings) *string { return &s.Secrets })},
 		{Key: "trusted.proxies", Default: "none", Meaning: "CIDRs, by comma, whose X-Forwarded-For is believed", set: text(func(s *Settings) *string { return &s.TrustedProxies })},
 		{Key: "bootstrap.client.id", Default: "made at random", Meaning: "client id of the first application", set: text(func(s *Settings) *string { return &s.BootstrapID })},

@@ -179,13 +179,14 @@ func giveUp(r *store.Revocation, why string, now time.Time) {
 }
 
 // RevokeIssued sees to the end of tokens that a vendor issued for a connection that was
-// deleted meanwhile: deleting wins, and they must not live on. The job that it makes is
-// the deletion's.
+// deleted meanwhile: deleting wins, and they must not live on. tokens are they, or the
+// answer that they are in ([vault.JournaledAnswer]). The job that it makes is the
+// deletion's.
 func (b *Broker) RevokeIssued(ctx context.Context, conn *claviger.Connection, tokens claviger.Credentials) error {
 	now, who := b.now(), b.system(conn.Organization)
 	set := store.Revocation{
 		Organization: conn.Organization, Connection: conn.ID, Revision: conn.Revision + 1, Workspace: conn.Workspace, Connector: conn.Connector,
-		Tokens: pendingTokens(!tokens[vault.RefreshToken].Empty()), NextAt: now, GiveUpAt: now.Add(revocationLife), CreatedAt: now,
+		Tokens: pendingTokens(tokens[vault.AccessToken].Empty() || !tokens[vault.RefreshToken].Empty()), NextAt: now, GiveUpAt: now.Add(revocationLife), CreatedAt: now,
 	}
 	err := b.gate.Change(ctx, who, claviger.ConnectionsRevoke, conn.Resource(), func(tx *store.Tx, t *gate.Ticket) (err error) {
 		if set.Sealed, err = b.vault.SealIssued(ctx, t, conn, set.Revision, tokens); err != nil {

@@ -36,6 +36,9 @@ type Refresh struct {
 	Discard func(ctx context.Context, conn *claviger.Connection, tokens claviger.Credentials) error
 	// Node names this process in leases; a random name if empty.
 	Node string
+	// Spill is the folder where vendors' answers wait, sealed, while the database takes no
+	// writes. Empty: they wait in memory alone, and a crash loses them.
+	Spill string
 	// Lease is how long a lease lasts without a heartbeat; 10 s if zero.
 	Lease time.Duration
 	// Wait is how long a caller waits for a token; 30 s if zero.
@@ -51,6 +54,7 @@ const (
 // keeping is the running side of Refresh.
 type keeping struct {
 	Refresh
+	spill   *spill    // nil: none
 	base    time.Time // when it began; with a monotonic reading, if the clock has one
 	mu      sync.Mutex
 	flights map[claviger.ConnectionID]*flight
@@ -89,7 +93,14 @@ func (v *Vault) KeepFresh(r Refresh) error {
 	if r.Log == nil {
 		r.Log = slog.New(slog.DiscardHandler)
 	}
-	v.keep = &keeping{Refresh: r, base: v.now(), flights: map[claviger.ConnectionID]*flight{}, quiet: map[claviger.ConnectionID]time.Time{}}
+	var folder *spill
+	if r.Spill != "" {
+		var err error
+		if folder, err = openSpill(r.Spill); err != nil {
+			return err
+		}
+	}
+	v.keep = &keeping{Refresh: r, spill: folder, base: v.now(), flights: map[claviger.ConnectionID]*flight{}, quiet: map[claviger.ConnectionID]time.Time{}}
 	return nil
 }
 

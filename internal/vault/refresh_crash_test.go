@@ -35,7 +35,7 @@ const childVariable = "CLAVIGER_REFRESH_CHILD"
 
 // order is what a child needs to use one connection once.
 type order struct {
-	URL, Vendor          string
+	URL, Vendor, Spill   string
 	MasterKey, Authority []byte
 	Organization         claviger.OrganizationID
 	Connection           claviger.ConnectionID
@@ -113,7 +113,7 @@ func (o order) run(ctx context.Context) error {
 		Method: func(context.Context, claviger.Scope, *claviger.Connection) (*claviger.AuthMethod, error) {
 			return o.method(), nil
 		},
-		Lease: o.Lease,
+		Lease: o.Lease, Spill: o.Spill,
 	})
 	if err != nil {
 		return err
@@ -155,13 +155,19 @@ const crashLease = 500 * time.Millisecond
 // spawn begins a child that uses the connection, to be killed at a failpoint.
 func (s *stand) spawn(id claviger.ConnectionID, failpoint string) (*exec.Cmd, *bytes.Buffer) {
 	s.t.Helper()
+	return s.spawnWith(id, failpoint, "")
+}
+
+// spawnWith is spawn of a child with a spill folder.
+func (s *stand) spawnWith(id claviger.ConnectionID, failpoint, spill string) (*exec.Cmd, *bytes.Buffer) {
+	s.t.Helper()
 	program, err := child()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.server.Certificate().Raw})
 	text, err := json.Marshal(order{
-		URL: s.url, Vendor: s.server.URL, MasterKey: s.masterKey, Authority: authority, Organization: s.caller.Scope.Organization(), Connection: id,
+		URL: s.url, Vendor: s.server.URL, Spill: spill, MasterKey: s.masterKey, Authority: authority, Organization: s.caller.Scope.Organization(), Connection: id,
 		Rotates: s.method.OAuth.Refresh.Rotates, Grace: s.method.OAuth.Refresh.Grace, Lease: crashLease, Moved: time.Duration(s.moved.Load()),
 	})
 	if err != nil {

@@ -41,7 +41,8 @@ type flight struct {
 	// the journal: it is worth a lease of its own.
 	answer   *oauth.Raw
 	answerTo int64
-	party    *party // nil until it is known
+	spilled  *spilled // the same on the disk, or what an earlier flight left there
+	party    *party   // nil until it is known
 }
 
 const (
@@ -145,6 +146,7 @@ func (f *flight) look() {
 // run gets the lease and holds it, again and again, until there is an outcome.
 func (f *flight) run(ctx context.Context) {
 	began := f.vault.now()
+	f.recall()
 	for pause := firstLook; ; pause = min(2*pause, longestLook) {
 		attempt, cancel := context.WithTimeout(ctx, flightTime)
 		again, err := f.once(attempt)
@@ -156,11 +158,11 @@ func (f *flight) run(ctx context.Context) {
 			return
 		}
 		limit := flightTime
-		if f.answer != nil {
+		if f.answered() {
 			limit = answerTime
 		}
 		if f.vault.now().Sub(began) > limit {
-			f.vault.keep.Log.Error("a refresh was given up", "connection", string(f.id), "answered", f.answer != nil, "error", err)
+			f.vault.keep.Log.Error("a refresh was given up", "connection", string(f.id), "answered", f.answered(), "error", err)
 			if f.err = err; err == nil {
 				f.err = inProgress(nil)
 			}
@@ -176,12 +178,16 @@ func (f *flight) run(ctx context.Context) {
 func (f *flight) once(ctx context.Context) (again bool, err error) {
 	v := f.vault
 	if f.row, err = f.read(ctx); err != nil {
-		return f.answer != nil, err
+		if claviger.IsKind(err, claviger.KindNotFound) {
+			f.answer = nil
+			f.unspill(spillAside) // not even a tombstone: a database from before the connection
+		}
+		return f.answered(), err
 	}
-	if f.answer == nil && !f.want.tended && !f.needs(&f.row.conn, nil) {
+	if !f.answered() && !f.want.tended && !f.needs(&f.row.conn, nil) {
 		return false, nil
 	}
-	if f.answer == nil { // a glance spares a lease where nothing can be done now
+	if !f.answered() { // a glance spares a lease where nothing can be done now
 		if g, err := v.db.Grant(ctx, f.scope, f.id); err == nil {
 			if err := f.untimely(&g); err != nil {
 				return false, err
@@ -190,7 +196,7 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	}
 	region, err := v.db.PlaceOf(ctx, f.row.conn.Organization, f.row.conn.Workspace)
 	if err != nil {
-		return f.answer != nil, err
+		return f.answered(), err
 	}
 	var grant store.Grant
 	failpoint.Hit("refresh.lease.before")
@@ -203,14 +209,14 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	case errors.Is(err, store.ErrLeased):
 		f.look() // whoever holds it asks the vendor
 		return true, nil
-	case errors.Is(err, store.ErrNotFound) && f.answer == nil:
+	case errors.Is(err, store.ErrNotFound) && !f.answered():
 		return false, claviger.StatusRevoked.Refusal()
 	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return f.answer != nil, err
+		return f.answered(), err
 	}
 	h := &holding{flight: f, region: region, grant: grant}
 	if err != nil { // the connection is gone, and the answer has nowhere to go
-		return false, h.discard(ctx)
+		return h.discard(ctx)
 	}
 	return h.hold(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/oauth"
+	"claviger/internal/seal"
 	"claviger/internal/store"
 )
 
@@ -32,6 +33,7 @@ type party struct {
 	client   claviger.OAuthClient
 	stored   claviger.Credentials // as they are sealed
 	used     claviger.Credentials // with kv:// references resolved
+	keys     *seal.Keyset         // that its answer is sealed under
 }
 
 // hold does what the row needs now. again asks for another lease: the answer could not
@@ -43,13 +45,13 @@ func (h *holding) hold(ctx context.Context) (again bool, err error) {
 	// Inside the lease again: what was read before it may be of before somebody else's
 	// refresh, and its token used up.
 	if h.row, err = h.read(ctx); err != nil {
-		return h.answer != nil, err
+		return h.answered(), err
 	}
-	if h.answer != nil && h.answerTo != h.row.conn.Revision {
-		h.answer = nil // somebody else was first; the row has tokens
+	if h.answered() && h.answerTo != h.row.conn.Revision {
+		h.forget() // somebody else was first; the row has tokens
 		return false, nil
 	}
-	if h.answer == nil {
+	if !h.answered() {
 		if !h.needs(&h.row.conn, &h.grant) {
 			return false, h.leave(ctx)
 		}
@@ -59,7 +61,7 @@ func (h *holding) hold(ctx context.Context) (again bool, err error) {
 	}
 	h.look()
 	if h.ticket, err = h.admit(ctx); err != nil {
-		return h.answer != nil, err
+		return h.answered(), err
 	}
 	defer func() { h.ticket.Done(h.ending) }()
 	again, err = h.proceed(ctx)
@@ -111,10 +113,15 @@ func stalled(cause string, wait time.Duration) *claviger.Error {
 func (h *holding) proceed(ctx context.Context) (again bool, err error) {
 	if h.party == nil {
 		if h.party, err = h.vault.party(ctx, h.ticket, h.scope, h.row); err != nil {
-			return h.answer != nil, h.postpone(ctx, err)
+			return h.answered(), h.postpone(ctx, err)
 		}
 	}
 	h.ending.Host = host(h.party.cfg.Endpoints.Token)
+	if h.spilled != nil && h.answer == nil {
+		if err := h.unseal(ctx); err != nil {
+			return h.answered(), err
+		}
+	}
 	if h.answer != nil {
 		return h.journal(ctx)
 	}
@@ -250,6 +257,10 @@ func (h *holding) requested() []string {
 	return h.grant.RequestedScopes
 }
 
+// spillAfter is how long the database may take to store an answer before that is put on
+// the disk beside it.
+const spillAfter = 2 * time.Second
+
 // journal stores the answer, sealed and unread: from here on a crash loses nothing.
 func (h *holding) journal(ctx context.Context) (again bool, err error) {
 	sealed, err := h.sealAnswer(ctx)
@@ -257,14 +268,27 @@ func (h *holding) journal(ctx context.Context) (again bool, err error) {
 		return true, err
 	}
 	failpoint.Hit("refresh.journal.before")
-	err = h.write(ctx, func(g *store.Grant, _ time.Time) {
-		g.State, g.SentRevision, g.Answer = store.GrantJournaled, h.answerTo, sealed
-	})
+	wrote := make(chan error, 1)
+	go func() {
+		wrote <- h.write(ctx, func(g *store.Grant, _ time.Time) {
+			g.State, g.SentRevision, g.Answer = store.GrantJournaled, h.answerTo, sealed
+		})
+	}()
+	patience := time.NewTimer(spillAfter)
+	defer patience.Stop()
+	select {
+	case err = <-wrote:
+	case <-patience.C: // a database that says nothing may say so for long
+		h.save(sealed)
+		err = <-wrote
+	}
 	if err != nil {
+		h.save(sealed)
 		h.vault.keep.Log.Warn("a vendor's answer is not stored yet", "connection", string(h.id), "error", err)
 		return true, err
 	}
 	failpoint.Hit("refresh.journal.after")
+	h.unspill("")
 	return h.settle(ctx, *h.answer)
 }
 
@@ -273,7 +297,7 @@ func (h *holding) sealAnswer(ctx context.Context) (sealed claviger.Sealed, err e
 	if err != nil {
 		return nil, err
 	}
-	k, err := h.vault.keyset(ctx, h.row.conn.Organization)
+	k, err := h.keyed(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -289,15 +313,15 @@ func (h *holding) settle(ctx context.Context, raw oauth.Raw) (again bool, err er
 	case class.Verdict == oauth.Granted:
 		tokens, err := oauth.Parse(h.party.cfg, h.party.client, raw)
 		if err != nil { // the token may be used up, and what came for it is of no use
-			h.answer = nil
+			h.forget()
 			return h.doubt(ctx, err)
 		}
 		return h.commit(ctx, tokens)
 	case class.Verdict == oauth.Unintelligible:
-		h.answer = nil
+		h.forget()
 		return h.doubt(ctx, class.Err())
 	}
-	h.answer = nil
+	h.forget()
 	if class.Dead() || class.Verdict == oauth.Expired {
 		if h.grant.Sends > 1 {
 			return false, h.end(ctx, codeUncertain, "A refresh broke off, and when it was repeated the vendor had used the refresh token up.")
@@ -388,6 +412,9 @@ func (v *Vault) party(ctx context.Context, t *gate.Ticket, s claviger.Scope, r *
 			return nil, err
 		}
 		p.cfg = p.cfg.WithMetadata(m)
+	}
+	if p.keys, err = v.keyset(ctx, r.conn.Organization); err != nil {
+		return nil, err
 	}
 	if p.stored, err = v.Stored(ctx, t, &r.conn, r.sealed); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"claviger"
 	"claviger/internal/failpoint"
+	"claviger/internal/gate"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
 )
@@ -46,19 +47,20 @@ func (h *holding) commit(ctx context.Context, tokens claviger.Tokens) (again boo
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
-		h.answer = nil
+		h.forget()
 		if h.row, err = h.read(ctx); err == nil && h.row.conn.Status == claviger.StatusRevoked {
 			return false, h.revoke(ctx, tokens)
 		}
 		return false, err
 	case errors.Is(err, store.ErrFenced) && h.deleted(ctx):
-		h.answer = nil
+		h.forget()
 		return false, h.revoke(ctx, tokens)
 	case err != nil:
 		return h.answer != nil, err
 	}
 	failpoint.Hit("refresh.commit.after")
-	h.answer, h.row = nil, &next
+	h.forget()
+	h.row = &next
 	h.vault.keep.Changed(h.id)
 	return false, nil
 }
@@ -108,15 +110,39 @@ func same(a, b claviger.Secret) (equal bool) {
 }
 
 // discard ends the tokens of a connection that was deleted while they were on their way:
-// deleting wins, and what the vendor issued must not live on.
-func (h *holding) discard(ctx context.Context) error {
+// deleting wins, and what the vendor issued must not live on. An answer that was recalled is handed on as it is, and kept until that has worked.
+func (h *holding) discard(ctx context.Context) (again bool, err error) {
+	if h.party == nil {
+		return h.handOn(ctx)
+	}
 	raw := *h.answer
-	h.answer = nil
+	h.forget()
 	tokens, err := oauth.Parse(h.party.cfg, h.party.client, raw)
 	if err != nil {
-		return claviger.StatusRevoked.Refusal()
+		return false, claviger.StatusRevoked.Refusal()
 	}
-	return h.revoke(ctx, tokens)
+	return false, h.revoke(ctx, tokens)
+}
+
+// handOn gives a recalled answer of a deleted connection to whoever revokes its tokens.
+func (h *holding) handOn(ctx context.Context) (again bool, err error) {
+	k := h.vault.keep
+	if h.ticket, err = h.admit(ctx); err != nil {
+		return true, err
+	}
+	defer func() { h.ticket.Done(gate.Ending{Err: err}) }()
+	if err = h.unseal(ctx); err != nil {
+		return h.answered(), err
+	}
+	text, err := h.answer.Journal()
+	if err == nil && k.Discard != nil {
+		err = k.Discard(ctx, &h.row.conn, claviger.Credentials{JournaledAnswer: text})
+	}
+	if err != nil {
+		return true, err
+	}
+	h.forget()
+	return false, claviger.StatusRevoked.Refusal()
 }
 
 // deleted reports whether the connection is gone, and not only the lease.
