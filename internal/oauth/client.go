@@ -49,6 +49,7 @@ type Attempt struct {
 	Raw     Raw    // of Answered
 	Nonce   string // for the next DPoP proof; empty keeps the one in use
 	Err     error  // *claviger.Error of NotSent and Uncertain; nil when Answered
+	caching string // Cache-Control
 }
 
 // OnSend answers a context with which a request calls f just before it leaves, to write
@@ -122,7 +123,7 @@ func (c *Client) sendOnce(ctx context.Context, cfg Config, client claviger.OAuth
 	if !printable(nonce, maxNonce) {
 		nonce = ""
 	}
-	return Attempt{Outcome: Answered, Raw: raw, Nonce: nonce}
+	return Attempt{Outcome: Answered, Raw: raw, Nonce: nonce, caching: bounded(resp.Header.Get("Cache-Control"))}
 }
 
 // request makes the request, client authentication and proof included.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"claviger"
 	"claviger/internal/egress"
@@ -24,6 +25,31 @@ type Metadata struct {
 	ClientAuth  []string // token_endpoint_auth_methods_supported, those of ours
 	IssuerParam bool     // authorization_response_iss_parameter_supported (RFC 9207)
 	DPoP        bool     // ES256 among dpop_signing_alg_values_supported
+	// Fresh is how long the document need not be read again: its max-age, from five
+	// minutes to a day; an hour if it says none.
+	Fresh time.Duration
+}
+
+// The bounds of Metadata.Fresh.
+const (
+	usualFresh   = time.Hour
+	leastFresh   = 5 * time.Minute
+	longestFresh = 24 * time.Hour
+)
+
+// freshness reads a Cache-Control header (RFC 9111, section 5.2.2).
+func freshness(header string) time.Duration {
+	for directive := range strings.SplitSeq(strings.ToLower(header), ",") {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(directive), "="); name {
+		case "no-store", "no-cache":
+			return leastFresh
+		case "max-age":
+			if n, ok := number(strings.Trim(value, `"`)); ok {
+				return min(max(seconds(n), leastFresh), longestFresh)
+			}
+		}
+	}
+	return usualFresh
 }
 
 // maxListed bounds the lists of metadata that are looked through.
@@ -40,16 +66,19 @@ func (c *Client) Discover(ctx context.Context, cfg Config) (Metadata, error) {
 	}
 	var failure error
 	for _, place := range places {
-		raw, err := c.send(ctx, cfg, claviger.OAuthClient{}, call{endpoint: place, method: http.MethodGet, format: "none"}).settled()
+		a := c.send(ctx, cfg, claviger.OAuthClient{}, call{endpoint: place, method: http.MethodGet, format: "none"})
+		raw, err := a.settled()
 		if err != nil {
-			return Metadata{}, err
+			return Metadata{Fresh: leastFresh}, err
 		}
 		if raw.Status == http.StatusOK {
-			return cfg.metadata(raw)
+			m, err := cfg.metadata(raw)
+			m.Fresh = freshness(a.caching)
+			return m, err
 		}
 		failure = Class{Verdict: Unavailable, Status: raw.Status}.Err()
 	}
-	return Metadata{}, failure
+	return Metadata{Fresh: leastFresh}, failure
 }
 
 // wellKnown answers where an issuer's metadata may be: appended to its path (OpenID

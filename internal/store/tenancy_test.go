@@ -43,8 +43,9 @@ func (f *fixture) victim(name string) *victim {
 	})
 	v.connection = v.connect(v.tenant.connection("one")).ID
 	f.do(func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.PutOAuthClient(ctx, v.scope, "custom", "oauth", registration)
-		return err
+		_, putClient := tx.PutOAuthClient(ctx, v.scope, "custom", "oauth", registration)
+		_, pin := tx.PinEndpoints(ctx, v.scope, store.Pin{Connector: "custom", Version: 1, Issuer: "https://issuer.example", Endpoints: []byte(`{"Token":"victim's"}`)})
+		return errors.Join(putClient, pin)
 	})
 	ok(v.lease(v.connection, "victim's node", -time.Second))(f.t)
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
@@ -288,6 +289,13 @@ var scopedMethods = map[string]struct {
 	"Tx.DeleteOAuthClient": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.DeleteOAuthClient(ctx, s, "custom", "oauth"))
 	}},
+	"DB.PinnedEndpoints": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.PinnedEndpoints(ctx, s, "custom", 1, "https://issuer.example"))
+	}},
+	"Tx.PinEndpoints": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		kept, err := tx.PinEndpoints(ctx, s, store.Pin{Connector: "custom", Version: 1, Issuer: "https://issuer.example", Endpoints: []byte("{}")})
+		return len(kept) - len("{}"), err // two bytes are of one's own pin
+	}},
 	"DB.Grant": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.Grant(ctx, s, v.connection))
 	}},
@@ -443,7 +451,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs", "DB.PinnedEndpoints", "Tx.PinEndpoints"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)

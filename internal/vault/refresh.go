@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -183,8 +184,7 @@ func (v *Vault) inUse(ctx context.Context, t *gate.Ticket, conn *claviger.Connec
 	if err != nil {
 		return nil, err
 	}
-	delete(creds, RefreshToken)
-	delete(creds, IDToken)
+	maps.DeleteFunc(creds, func(name string, _ claviger.Secret) bool { return !forCalls(name) })
 	if len(conn.SecretPaths) == 0 {
 		return creds, nil
 	}

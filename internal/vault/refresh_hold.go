@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"time"
 
 	"claviger"
@@ -203,11 +202,11 @@ func (h *holding) send(ctx context.Context) oauth.Attempt {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var unmarked error
+	sends := h.grant.Sends + 1 // however often the vendor wants a nonce before it looks at the token
 	marked := oauth.OnSend(ctx, func() {
 		failpoint.Hit("refresh.sending.before")
 		unmarked = h.write(ctx, func(g *store.Grant, _ time.Time) {
-			g.State = store.GrantSending
-			g.Sends++
+			g.State, g.Sends = store.GrantSending, sends
 		})
 		if unmarked != nil {
 			cancel() // not a byte has left yet
@@ -221,23 +220,6 @@ func (h *holding) send(ctx context.Context) oauth.Attempt {
 		return oauth.Attempt{Outcome: oauth.NotSent, Err: unmarked}
 	}
 	return attempt
-}
-
-func (h *holding) ask(ctx context.Context) oauth.Attempt {
-	p, c := h.party, h.vault.keep.OAuth
-	var proof *oauth.Proof
-	if p.rules.DPoP {
-		proof = &oauth.Proof{Key: p.used[ProofKey]}
-	}
-	switch p.rules.Grant {
-	case claviger.GrantClientCredentials:
-		return c.ClientCredentials(ctx, p.cfg, p.client, h.requested(), proof)
-	case claviger.GrantJWTBearer:
-		a := oauth.Assertion{Issuer: p.client.ID, Subject: h.row.conn.Settings["subject"], Key: p.client.PrivateKey, KeyID: p.client.KeyID}
-		return c.JWTBearer(ctx, p.cfg, p.client, a, h.requested(), proof)
-	default:
-		return c.Refresh(ctx, p.cfg, p.client, p.used[RefreshToken], nil, proof)
-	}
 }
 
 // host answers the host of an address, for the ledger.
@@ -407,11 +389,9 @@ func (v *Vault) party(ctx context.Context, t *gate.Ticket, s claviger.Scope, r *
 		return nil, err
 	}
 	if p.cfg.Endpoints.Token == "" && p.cfg.Issuer != "" {
-		m, err := v.keep.OAuth.Discover(ctx, p.cfg)
-		if err != nil {
+		if p.cfg, err = v.Discovered(ctx, s, v.keep.OAuth, &r.conn, p.cfg); err != nil {
 			return nil, err
 		}
-		p.cfg = p.cfg.WithMetadata(m)
 	}
 	if p.keys, err = v.keyset(ctx, r.conn.Organization); err != nil {
 		return nil, err
@@ -422,21 +402,8 @@ func (v *Vault) party(ctx context.Context, t *gate.Ticket, s claviger.Scope, r *
 	if p.used, err = v.Resolve(ctx, t, p.stored); err != nil {
 		return nil, err
 	}
-	if !p.used["clientId"].Empty() { // the connection brings its own client
-		p.client = ownClient(p.used)
-		return p, nil
-	}
-	p.client, err = v.Client(ctx, t, r.conn.Connector, r.conn.AuthMethod)
+	p.client, err = v.ClientOf(ctx, t, r.conn.Connector, method, p.used)
 	return p, err
-}
-
-// ownClient reads the OAuth client that a connection brings.
-func ownClient(creds claviger.Credentials) (c claviger.OAuthClient) {
-	creds["clientId"].Use(func(b []byte) { c.ID = string(b) })
-	creds["keyId"].Use(func(b []byte) { c.KeyID = string(b) })
-	creds["certificate"].Use(func(b []byte) { c.Certificate = slices.Clone(b) })
-	c.Secret, c.PrivateKey = creds[ClientSecret], creds[ClientPrivateKey]
-	return c
 }
 
 // superseded is answered inside a change whose row got other tokens meanwhile.

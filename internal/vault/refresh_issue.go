@@ -65,6 +65,4 @@ func expiry(tokens claviger.Tokens, renewable bool) (expires, refresh time.Time)
 
 // mints reports whether a grant is repeated instead of refreshed: nothing of it is used
 // up by a request.
-func mints(rules *claviger.OAuth) bool {
-	return rules.Grant == claviger.GrantClientCredentials || rules.Grant == claviger.GrantJWTBearer
-}
+func mints(rules *claviger.OAuth) bool { return rules.Grant.Unattended() }

@@ -17,7 +17,7 @@ const JournaledAnswer = "answer"
 // forRevocation are the values of a connection that revoking its tokens takes: the
 // tokens, and the client that some connections bring.
 func forRevocation() []string {
-	return []string{AccessToken, RefreshToken, "clientId", "keyId", "certificate", ClientSecret, ClientPrivateKey}
+	return []string{AccessToken, RefreshToken, "clientId", "keyId", "certificate", ClientSecret, ClientPrivateKey, ServiceAccount}
 }
 
 func revocationBinding(conn *claviger.Connection, revision int64) claviger.Binding {
@@ -96,8 +96,9 @@ func (v *Vault) OpenRevocation(ctx context.Context, t *gate.Ticket, conn *clavig
 	if values, err = v.Resolve(ctx, t, values); err != nil {
 		return nil, claviger.OAuthClient{}, err
 	}
-	if !values["clientId"].Empty() {
-		return values, ownClient(values), nil
+	if !values["clientId"].Empty() || !values[ServiceAccount].Empty() {
+		client, err := ownClient(values)
+		return values, client, err
 	}
 	client, err := v.Client(ctx, t, conn.Connector, conn.AuthMethod)
 	return values, client, err

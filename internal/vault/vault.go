@@ -46,7 +46,9 @@ type Vault struct {
 
 	instance *seal.Keyset
 
-	keep *keeping // nil: tokens are used as they are stored
+	keep    *keeping // nil: tokens are used as they are stored
+	vendors *vendors
+	pins    *pins
 
 	mu      sync.RWMutex
 	keysets map[claviger.OrganizationID]*seal.Keyset
@@ -60,7 +62,7 @@ const maxKeysets = 10_000
 func Open(ctx context.Context, c Config) (*Vault, error) {
 	v := &Vault{
 		db: c.Store, kek: c.KEK, external: c.External, now: c.Now, random: c.Random,
-		keysets: map[claviger.OrganizationID]*seal.Keyset{},
+		vendors: newVendors(), pins: newPins(), keysets: map[claviger.OrganizationID]*seal.Keyset{},
 	}
 	if v.now == nil {
 		v.now = time.Now

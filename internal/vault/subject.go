@@ -1,0 +1,45 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"claviger"
+	"claviger/internal/gate"
+	"claviger/internal/store"
+)
+
+// SubjectOf answers the access token of another connection, for conn to exchange for one
+// of its own. The caller must be allowed verb on that connection, which the ledger has
+// then; it lies in the same workspace, serves the same usage and is not another person's.
+// One that is itself made from another connection is refused: there is no circle.
+//
+// Errors: those of [Vault.Fresh]; KindInvalid with Param credentials.subjectConnection.
+func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.Verb, conn *claviger.Connection, id claviger.ConnectionID) (token claviger.Secret, err error) {
+	absent := claviger.Invalid("credentials."+SubjectConnection, "unknown_connection", "The workspace has no such connection that could be exchanged. Name one of the same usage by its id, conn_....")
+	if !claviger.ValidID(claviger.PrefixConnection, string(id)) || id == conn.ID || v.keep == nil {
+		return token, absent
+	}
+	other, sealed, err := v.db.Connection(ctx, c.Scope, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return token, absent
+	}
+	if err != nil {
+		return token, err
+	}
+	foreign := other.Visibility == claviger.VisibilityPersonal && other.Owner != conn.Owner
+	if foreign || other.Workspace != conn.Workspace || other.Usage != conn.Usage || slices.Contains(other.SecretKeys, SubjectConnection) || !slices.Contains(other.SecretKeys, AccessToken) {
+		return token, absent
+	}
+	if refusal := other.Status.Refusal(); refusal != nil {
+		return token, refusal
+	}
+	t, err := v.keep.Gate.Admit(ctx, c, verb, other.Resource(), "")
+	if err != nil {
+		return token, err
+	}
+	defer func() { t.Done(gate.Ending{Err: err}) }()
+	creds, err := v.Fresh(ctx, t, &other, sealed)
+	return creds[AccessToken], err
+}
