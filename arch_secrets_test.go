@@ -118,6 +118,7 @@ func scopeless() map[string]string {
 		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf Places PlaceOf InTx",
 		"lends a database or a transaction to the job queue, which keeps ids":    "QueueDBs Queue",
 		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID ConnectSessionByHash",
+		"a command line belongs to nobody before a person has let it in":         "CreateLogin LoginByCode LoginByUserCode UpdateLogin",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
 		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets SealedConnections SealedSecrets",
 		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger MovedStreams Streams WalkStream LastCheckpoint AddCheckpoint MarkCheckpointed WalkCheckpoints",

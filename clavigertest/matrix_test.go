@@ -177,9 +177,16 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"putOAuthClient":       func() any { return map[string]string{"clientId": "id", "clientSecret": "s3cret"} },
 		"putReturnURLs":        func() any { return map[string][]string{"urls": {"https://app.example/done"}} },
 		"putSecret":            func() any { return map[string]string{"value": "other"} },
-		"createOperatorToken":  func() any { return map[string]string{"client_id": m.A.ClientID, "client_secret": m.A.ClientSecret} },
-		"createScopedToken":    func() any { return map[string]string{"workspace_name": "a1"} },
-		"createCustomerToken":  func() any { return map[string]string{"customer_name": "a1"} },
+		"beginLogin":           func() any { return map[string]string{"host": "laptop"} },
+		"redeemLogin":          func() any { return map[string]string{"deviceCode": "unknown"} },
+		"lookUpLogin":          func() any { return map[string]string{"userCode": "0000-0000"} },
+		"decideLogin":          func() any { return map[string]any{"userCode": "0000-0000", "allow": true} },
+		"grantLogin": func() any {
+			return api.GrantLogin{Host: "laptop", State: "s", RedirectURI: "http://127.0.0.1:1/", CodeChallenge: challenge("proof")}
+		},
+		"createOperatorToken": func() any { return map[string]string{"client_id": m.A.ClientID, "client_secret": m.A.ClientSecret} },
+		"createScopedToken":   func() any { return map[string]string{"workspace_name": "a1"} },
+		"createCustomerToken": func() any { return map[string]string{"customer_name": "a1"} },
 	}
 	if f, ok := bodies[r.Name]; ok {
 		return f()

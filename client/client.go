@@ -64,6 +64,10 @@ func WithUserAgent(name string) Option { return func(c *Client) { c.agent = name
 // WithTokenSource makes the client ask s for a token instead of using a fixed one.
 func WithTokenSource(s TokenSource) Option { return func(c *Client) { c.token = s } }
 
+// Anonymous makes a client that has no token: it can ask for one ([Client.BeginLogin],
+// [Client.RedeemLogin]), and nothing else.
+func Anonymous() Option { return func(c *Client) { c.token = fixedToken{} } }
+
 // New makes a client of the server at baseURL, for example
 // "https://claviger.example", that shows the given token: an API key or a
 // short-lived token. With [Operator] or [WithTokenSource] the token may be empty.

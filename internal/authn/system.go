@@ -3,11 +3,12 @@ package authn
 import "claviger"
 
 // System answers the caller that claviger itself is when it keeps an organization's
-// tokens fresh and revokes those of deleted connections. It may do that and nothing
-// else, and every act of it is in the ledger.
+// tokens fresh, revokes those of deleted connections, and hands a command line the key
+// that a person approved. It may do that and nothing else, and every act of it is in the
+// ledger.
 // Only package app may call it.
 func System(organization claviger.OrganizationID) claviger.Caller {
-	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRefresh, claviger.ConnectionsRevoke)
+	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRefresh, claviger.ConnectionsRevoke, claviger.TokensMint)
 	return claviger.Caller{
 		Kind: claviger.CallerSystem, ID: "system", Scope: claviger.Authenticated(organization, ""), Permissions: rights,
 	}

@@ -95,6 +95,7 @@ type Broker struct {
 	insert     func(context.Context, *store.Tx, string, any, jobs.Options) error
 	system     func(claviger.OrganizationID) claviger.Caller
 	connecting connecting
+	logins     logins
 }
 
 // New makes a Broker.
@@ -104,7 +105,7 @@ func New(c Config) *Broker {
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
 		shapes: newCache[shapeKey, *shape](maxShapes), limits: newCache[claviger.ConnectionID, limit](maxLive),
-		drains: newCache[string, limit](maxConnectors), insert: c.Insert, system: c.System,
+		drains: newCache[string, limit](maxConnectors), insert: c.Insert, system: c.System, logins: newLogins(),
 	}
 	if b.forget == nil {
 		b.forget = func(string, string) {}

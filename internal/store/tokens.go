@@ -92,8 +92,8 @@ func (tx *Tx) announceTokens(ctx context.Context, w *where) (int64, error) {
 // purgeBatch bounds what one PurgeExpired deletes of each kind.
 const purgeBatch = 5000
 
-// PurgeExpired forgets tokens that expired a day ago and idempotency keys a day
-// after their first use, some thousands at a time; it answers how many, and is
+// PurgeExpired forgets tokens and logins that expired a day ago and idempotency keys a
+// day after their first use, some thousands at a time; it answers how many, and is
 // called again while that is not zero. It takes no scope.
 func (tx *Tx) PurgeExpired(ctx context.Context, now time.Time) (int64, error) {
 	cutoff := millis(now.Add(-idempotencyLife))
@@ -101,7 +101,11 @@ func (tx *Tx) PurgeExpired(ctx context.Context, now time.Time) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	logins, err := tx.exec(ctx, "DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at < $1 LIMIT $2)", cutoff, int64(purgeBatch))
+	if err != nil {
+		return 0, err
+	}
 	keys, err := tx.exec(ctx, `DELETE FROM idempotency WHERE (organization, caller, key) IN
 		(SELECT organization, caller, key FROM idempotency WHERE created_at < $1 LIMIT $2)`, cutoff, int64(purgeBatch))
-	return tokens + keys, err
+	return tokens + logins + keys, err
 }

@@ -35,6 +35,7 @@ func Mount(a *wire.API, c Config) error {
 	}
 	s := &surface{core: c.Broker, cursors: c.Cursors, tokens: c.Tokens, api: a, buffers: newBuffers(), relayed: proxyRoute()}
 	s.mountIdentity(a)
+	s.mountLogins(a)
 	s.mountConnectors(a)
 	s.mountConnections(a)
 	s.mountConnect(a)
