@@ -80,6 +80,7 @@ func rooms() []room {
 		{internal + "surface/native", surface, thin},
 		{internal + "surface/embedded", surface, thin},
 		{internal + "surface/connect", surface, thin},
+		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},
 		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, rehearses documents, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},

@@ -11,6 +11,7 @@ import (
 	"claviger/internal/broker"
 	"claviger/internal/store"
 	"claviger/internal/surface/connect"
+	"claviger/internal/surface/docs"
 	"claviger/internal/surface/embedded"
 	"claviger/internal/surface/native"
 	"claviger/internal/wire"
@@ -51,6 +52,12 @@ func (a *App) mount() error {
 	for _, prefix := range connect.Prefixes() {
 		mux.Handle(prefix, pages)
 	}
+	guides, err := docs.New(docs.Config{Catalog: a.catalog, PublicURL: a.config.PublicURL, Log: a.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle(docs.Prefix, guides)
+	mux.Handle(docs.Prefix+"/", guides)
 	mux.HandleFunc("GET /healthz", a.healthy)
 	mux.HandleFunc("GET /readyz", a.ready)
 	proxies, err := a.config.proxies()
