@@ -109,9 +109,20 @@ type ConnectFlow struct {
 	Issued             Issue // of the tokens that wait
 	Fault              *Fault
 	Said               string // a vendor's own words for its refusal: plain, bounded, untrusted
-	Version            int64
-	CreatedAt          time.Time
-	ExpiresAt          time.Time
+	// Revoking is what became of the tokens of a flow that was given up; nil: it had none.
+	// While a verdict is pending they are kept, and ExpiresAt is when the flow is looked at.
+	Revoking  *FlowRevocation
+	Version   int64
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// FlowRevocation is how far the revocation of a given-up flow's tokens has come.
+type FlowRevocation struct {
+	Tokens           []Revocation // the verdict on each
+	Attempts         int
+	Reason           string    // why the last attempt failed, in claviger's words
+	NextAt, GiveUpAt time.Time // no attempt before the one, none after the other
 }
 
 // Verb is what completing the flow does to its connection.

@@ -10,6 +10,7 @@ import (
 	"claviger"
 	"claviger/internal/catalog"
 	"claviger/internal/gate"
+	"claviger/internal/jobs"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
 )
@@ -64,9 +65,7 @@ func (b *Broker) Callback(ctx context.Context, in Return) (Arrival, error) {
 	}
 	a, err := r.run(context.WithoutCancel(ctx), in, state)
 	if err != nil {
-		// Whatever came by then must not live on at the vendor.
-		b.revokeTokens(context.WithoutCancel(ctx), c, &r.flow, r.creds)
-		return b.failed(ctx, c, &r.flow, r.said, err)
+		return b.failed(context.WithoutCancel(ctx), c, &r, err)
 	}
 	return a, nil
 }
@@ -323,28 +322,37 @@ func (r *redemption) note(ctx context.Context) {
 }
 
 // failed ends a flow whose callback came to nothing, and answers what the person sees.
-func (b *Broker) failed(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, said string, cause error) (Arrival, error) {
-	ctx = context.WithoutCancel(ctx)
-	e := claviger.AsError(cause)
+// Tokens that had come by then must not live on at the vendor.
+func (b *Broker) failed(ctx context.Context, c claviger.Caller, r *redemption, cause error) (Arrival, error) {
+	f, e := &r.flow, claviger.AsError(cause)
 	if e.Kind == claviger.KindInternal || e.Kind == claviger.KindUnavailable {
 		b.log.WarnContext(ctx, "a callback failed", "flow", string(f.ID), "error", cause)
 	}
 	_ = b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), e) // answers e itself
-	return b.endFlow(ctx, c, f, claviger.ConnectFailed, e, said)
+	return b.endFlow(ctx, c, f, claviger.ConnectFailed, e, r.said, b.unusedOf(ctx, c, f, r.creds))
 }
 
-// endFlow wipes a flow and leaves the reason with it and its session.
-func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error, said string) (Arrival, error) {
+// endFlow wipes a flow and leaves the reason with it and its session. Tokens that wait in
+// it, or that u has, are a job's from then on.
+func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error, said string, u *unused) (Arrival, error) {
 	region, err := b.db.PlaceOf(ctx, f.Organization, f.Workspace)
 	if err != nil {
 		return Arrival{}, err
 	}
-	fault := &claviger.Fault{Code: why.FineCode(), Message: why.Message}
+	fault, shared := &claviger.Fault{Code: why.FineCode(), Message: why.Message}, b.sharesGrant(ctx, c, f)
 	err = b.db.InTx(ctx, region, func(tx *store.Tx) error {
-		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
-			now.Status, now.Fault, now.Said = status, fault, said
-			return now, nil, nil
+		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			next := now
+			next.Status, next.Fault, next.Said = status, fault, said
+			if shared || now.Status.Final() {
+				return next, nil, nil
+			}
+			sealed = b.condemnFlow(now, &next, sealed, u)
+			return next, sealed, nil
 		})
+		if err == nil && next.Revoking != nil {
+			err = b.insert(ctx, tx, jobRevokeFlow, givenUp{next.Organization, next.ID}, jobs.Options{Unique: string(next.ID)})
+		}
 		if err != nil {
 			return err
 		}

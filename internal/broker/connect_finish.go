@@ -11,7 +11,6 @@ import (
 
 	"claviger"
 	"claviger/internal/gate"
-	"claviger/internal/oauth"
 	"claviger/internal/store"
 	"claviger/internal/vault"
 )
@@ -305,80 +304,17 @@ func (b *Broker) close(ctx context.Context, tx *store.Tx, c claviger.Caller, f *
 	return err
 }
 
-// abandon revokes what waits at the vendor, as well as that can be done, and wipes it.
+// abandon gives a flow up: what waits in it is a job's to revoke at the vendor.
 func (b *Broker) abandon(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error) error {
-	ctx = context.WithoutCancel(ctx)
-	if f.Status == claviger.ConnectAwaiting {
-		creds, err := b.openWaiting(ctx, c, f)
-		if err != nil && !claviger.IsKind(err, claviger.KindConflict) {
-			b.log.WarnContext(ctx, "what waits could not be opened to be revoked", "flow", string(f.ID), "error", err)
-		}
-		b.revokeTokens(ctx, c, f, creds)
-	}
-	_, err := b.endFlow(ctx, c, f, status, why, "")
+	_, err := b.endFlow(context.WithoutCancel(ctx), c, f, status, why, "", nil)
 	if errors.Is(err, store.ErrConflict) {
 		return nil // it was finished meanwhile
 	}
 	return err
 }
 
-// revokeTokens ends tokens at the vendor that no connection will use, once and without
-// a promise: they are forgotten in any case. The verdict is in the ledger.
-func (b *Broker) revokeTokens(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) {
-	if creds[vault.AccessToken].Empty() || b.sharesGrant(ctx, c, f) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
-	defer cancel()
-	if err := b.tryRevoke(ctx, c, f, creds); err != nil {
-		b.log.WarnContext(ctx, "tokens of an abandoned flow were not revoked", "flow", string(f.ID), "error", err)
-	}
-}
-
-// sharesGrant reports whether the connection lives on the same account of the vendor as
-// tokens that are given up: many vendors end the whole grant with one of its tokens
-// (RFC 7009, section 2.1), and the connection with it. Such tokens are only forgotten.
-func (b *Broker) sharesGrant(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) bool {
-	if !f.Reconnect {
-		return false
-	}
-	conn, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
-	return err == nil && sealed != nil && conn.Account.ID != "" && conn.Account.ID == f.Draft.Account.ID
-}
-
-func (b *Broker) tryRevoke(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) (err error) {
-	l, err := b.flowLive(ctx, c, f)
-	if err != nil {
-		return err
-	}
-	cfg, err := b.oauthConfig(ctx, l)
-	if err != nil || cfg.Endpoints.Revoke == "" {
-		return err
-	}
-	r := f.Resource()
-	r.Host = hostOf(cfg.Endpoints.Revoke)
-	t, err := b.gate.Admit(ctx, c, f.Verb(), r, "")
-	if err != nil {
-		return err
-	}
-	defer func() { t.Done(gate.Ending{Err: err, Host: r.Host}) }()
-	client, err := b.vault.Client(ctx, t, l.connector.Key, l.method.Key)
-	if err != nil {
-		return err
-	}
-	for _, token := range []struct{ key, hint string }{{vault.RefreshToken, oauth.HintRefresh}, {vault.AccessToken, oauth.HintAccess}} {
-		if creds[token.key].Empty() {
-			continue
-		}
-		if v := b.connecting.oauth.Revoke(ctx, cfg, client, creds[token.key], token.hint); v.Verdict == oauth.NotRevoked {
-			err = claviger.Errorf(claviger.KindUpstream, "revocation_failed", "The vendor did not confirm that the token is over: %s.", v.Reason)
-		}
-	}
-	return err
-}
-
 // SweepFlows ends the flows whose time is over: what waits for nobody is revoked at the
-// vendor and wiped. It is the background's, and answers how many it ended.
+// vendor, and wiped when that has an end. It is the background's, and answers how many it ended.
 func (b *Broker) SweepFlows(ctx context.Context) (int, error) {
 	stale, err := b.db.StaleConnectFlows(ctx, b.now(), sweepBatch)
 	if err != nil {
@@ -387,6 +323,12 @@ func (b *Broker) SweepFlows(ctx context.Context) (int, error) {
 	why := claviger.Errorf(claviger.KindConflict, "flow_expired", "Nobody finished connecting within ten minutes, so it was given up.")
 	for i := range stale {
 		f := &stale[i]
+		if f.Revoking != nil {
+			if err := b.lateFlow(ctx, f); err != nil {
+				return i, err
+			}
+			continue
+		}
 		c := b.connecting.act(f.Organization, f.Workspace, string(f.ID), claviger.Request{})
 		if err := b.abandon(ctx, c, f, claviger.ConnectExpired, why); err != nil {
 			return i, err

@@ -31,10 +31,11 @@ func RevocationKinds(of func() *Broker) map[string]jobs.Kind {
 	const timeout = 2 * time.Minute
 	backoff := func(n int) time.Duration { return min(jobs.Backoff(n), 5*time.Minute) }
 	return map[string]jobs.Kind{
-		jobRevoke: {Run: func(ctx context.Context, j jobs.Job) error { return of().revokeDeleted(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
-		jobStop:   {Run: func(ctx context.Context, j jobs.Job) error { return of().stopMatching(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
-		jobDrain:  {Run: func(ctx context.Context, j jobs.Job) error { return of().drain(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
-		jobLate:   {Run: func(ctx context.Context, _ jobs.Job) error { return of().revokeLate(ctx) }, Timeout: timeout, Attempts: 1, Every: 10 * time.Minute},
+		jobRevoke:     {Run: func(ctx context.Context, j jobs.Job) error { return of().revokeDeleted(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
+		jobStop:       {Run: func(ctx context.Context, j jobs.Job) error { return of().stopMatching(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
+		jobDrain:      {Run: func(ctx context.Context, j jobs.Job) error { return of().drain(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
+		jobRevokeFlow: {Run: func(ctx context.Context, j jobs.Job) error { return of().revokeGivenUp(ctx, j) }, Timeout: timeout, Attempts: 1000, Backoff: backoff},
+		jobLate:       {Run: func(ctx context.Context, _ jobs.Job) error { return of().revokeLate(ctx) }, Timeout: timeout, Attempts: 1, Every: 10 * time.Minute},
 	}
 }
 

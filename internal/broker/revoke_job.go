@@ -110,17 +110,28 @@ func (b *Broker) attemptAll(ctx context.Context, place claviger.RegionID, due []
 // attemptRevocation asks the vendor once about what is pending, keeps what it said and
 // answers that. An error means that nothing was kept: claviger could not do its part.
 func (b *Broker) attemptRevocation(ctx context.Context, place claviger.RegionID, r store.Revocation) (store.Revocation, error) {
+	if err := b.advance(ctx, &r, func(ctx context.Context) error { return b.askToRevoke(ctx, &r) }); err != nil {
+		return r, err
+	}
+	err := b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
+	b.lives.drop(r.Connection)
+	return r, err
+}
+
+// advance asks the vendor once, if there is still time for it, and puts what follows from
+// that into r. An error is claviger's own, and r stays as it was.
+func (b *Broker) advance(ctx context.Context, r *store.Revocation, ask func(context.Context) error) error {
 	if b.now().Before(r.GiveUpAt) {
 		asking, done := context.WithTimeout(ctx, revokeTimeout)
-		err := b.askToRevoke(asking, &r)
+		err := ask(asking)
 		done()
 		if ctx.Err() != nil {
-			return r, ctx.Err()
+			return ctx.Err()
 		}
 		if ours(err) {
-			return r, err
+			return err
 		}
-		b.noteAttempt(&r, err)
+		b.noteAttempt(r, err)
 	}
 	now := b.now()
 	switch {
@@ -131,11 +142,17 @@ func (b *Broker) attemptRevocation(ctx context.Context, place claviger.RegionID,
 		if why == "" {
 			why = "the vendor was not reached within a day"
 		}
-		giveUp(&r, why, now)
+		giveUp(r, why, now)
 	}
-	err := b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
-	b.lives.drop(r.Connection)
-	return r, err
+	return nil
+}
+
+// doomed is what tokens are revoked of: a connection that was deleted, or a flow's draft
+// of one that was given up.
+type doomed struct {
+	conn     *claviger.Connection
+	resource claviger.Resource
+	open     func(context.Context, *gate.Ticket) (claviger.Credentials, claviger.OAuthClient, error)
 }
 
 // ours reports whether an error is claviger's own, which says nothing about the tokens:
@@ -175,16 +192,22 @@ func plainReason(message string) string { return strings.TrimSuffix(message, "."
 // askToRevoke asks the vendor to end what is pending and puts its verdicts into r. The
 // error is that of what is still pending then, or of what stood in the way.
 func (b *Broker) askToRevoke(ctx context.Context, r *store.Revocation) error {
-	who := b.system(r.Organization)
-	conn, _, err := b.db.Connection(ctx, who.Scope, r.Connection)
+	conn, _, err := b.db.Connection(ctx, b.system(r.Organization).Scope, r.Connection)
 	if err != nil {
 		return err
 	}
+	return b.askVendor(ctx, r, doomed{conn: &conn, resource: conn.Resource(), open: func(ctx context.Context, t *gate.Ticket) (claviger.Credentials, claviger.OAuthClient, error) {
+		return b.vault.OpenRevocation(ctx, t, &conn, *r)
+	}})
+}
+
+func (b *Broker) askVendor(ctx context.Context, r *store.Revocation, what doomed) error {
+	who, conn := b.system(r.Organization), what.conn
 	connector, err := b.connector(ctx, who.Scope, conn.Connector, conn.ConnectorVersion)
 	if err != nil {
 		return err
 	}
-	cfg, err := b.revocationConfig(ctx, connector, &conn)
+	cfg, err := b.revocationConfig(ctx, connector, conn)
 	if err != nil {
 		return err
 	}
@@ -194,14 +217,14 @@ func (b *Broker) askToRevoke(ctx context.Context, r *store.Revocation) error {
 		}
 		return nil
 	}
-	resource := conn.Resource()
+	resource := what.resource
 	resource.Host = hostOf(cfg.Endpoints.Revoke)
 	t, err := b.gate.Admit(ctx, who, claviger.ConnectionsRevoke, resource, "")
 	if err != nil {
 		return err
 	}
 	asked := asking{broker: b, cfg: cfg, limiter: b.revokeLimiter(r.Organization, connector), revocation: r}
-	err = asked.all(ctx, t, &conn)
+	err = asked.all(ctx, t, what)
 	if err == nil {
 		err = asked.again
 	}
@@ -255,9 +278,9 @@ type asking struct {
 
 // all opens the tokens and asks about each that is pending, the refresh token first: at
 // many vendors it takes the access token with it.
-func (a *asking) all(ctx context.Context, t *gate.Ticket, conn *claviger.Connection) error {
+func (a *asking) all(ctx context.Context, t *gate.Ticket, what doomed) error {
 	r := a.revocation
-	values, client, err := a.broker.vault.OpenRevocation(ctx, t, conn, *r)
+	values, client, err := what.open(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (tx *Tx) CreateConnectFlow(ctx context.Context, s claviger.Scope, f clavige
 type ConnectFlowChange func(claviger.ConnectFlow, claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error)
 
 // UpdateConnectFlow changes a flow; change may run again. A flow in a final state keeps
-// no ciphertext and does not leave that state.
+// no ciphertext, unless its tokens are being revoked, and does not leave that state.
 func (tx *Tx) UpdateConnectFlow(ctx context.Context, s claviger.Scope, id claviger.FlowID, change ConnectFlowChange) (claviger.ConnectFlow, error) {
 	if s.Organization() == "" {
 		return claviger.ConnectFlow{}, ErrNoScope
@@ -126,7 +126,7 @@ func (tx *Tx) UpdateConnectFlow(ctx context.Context, s claviger.Scope, id clavig
 	if old.Status.Final() && next.Status != old.Status {
 		return old.ConnectFlow, &Conflict{Field: "status"}
 	}
-	if next.Status.Final() {
+	if next.Status.Final() && next.Revoking == nil {
 		sealed = nil
 	}
 	next.ID, next.Organization, next.Workspace, next.Session, next.Version = old.ID, old.Organization, old.Workspace, old.Session, old.Version+1

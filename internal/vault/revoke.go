@@ -93,7 +93,22 @@ func (v *Vault) OpenRevocation(ctx context.Context, t *gate.Ticket, conn *clavig
 	if err != nil {
 		return nil, claviger.OAuthClient{}, unreadable(err)
 	}
-	if values, err = v.Resolve(ctx, t, values); err != nil {
+	return v.withClient(ctx, t, conn, values)
+}
+
+// OpenGivenUp is OpenRevocation for the tokens that wait in a flow that was given up.
+func (v *Vault) OpenGivenUp(ctx context.Context, t *gate.Ticket, f *claviger.ConnectFlow, sealed claviger.Sealed) (claviger.Credentials, claviger.OAuthClient, error) {
+	values, err := v.OpenFlow(ctx, t, f, sealed)
+	if err != nil {
+		return nil, claviger.OAuthClient{}, err
+	}
+	return v.withClient(ctx, t, &f.Draft, values)
+}
+
+// withClient finds the OAuth client that tokens were issued to.
+func (v *Vault) withClient(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, values claviger.Credentials) (claviger.Credentials, claviger.OAuthClient, error) {
+	values, err := v.Resolve(ctx, t, values)
+	if err != nil {
 		return nil, claviger.OAuthClient{}, err
 	}
 	if !values["clientId"].Empty() || !values[ServiceAccount].Empty() {
