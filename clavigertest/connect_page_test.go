@@ -187,7 +187,7 @@ func TestAbuse_063_AnotherAccount(t *testing.T) {
 	x.vendor.Next(stranger...)
 	s, p := x.reconnect(conn.ID, false)
 	wants(t, p, http.StatusConflict, "account_mismatch")
-	eventually(t, "the stranger's token does not live on", func() bool { return x.vendor.Live() == live })
+	eventually(t, "the stranger's token does not live on", func() bool { return x.vendor.Live() == live && len(x.vendor.Received("/revoke")) == 2 })
 	state, err := x.api.ConnectSession(t.Context(), s.ID)
 	if err != nil || state.Error == nil || state.Error.Code != "account_mismatch" {
 		t.Errorf("the session stands at %+v, %v", state, err)
