@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"claviger/api"
@@ -11,6 +12,21 @@ import (
 func anonymous[T any](ctx context.Context, c *Client, path string, body any) (out T, err error) {
 	err = c.do(ctx, request{method: http.MethodPost, path: path, body: body, anonymous: true}, &out)
 	return out, err
+}
+
+// LoginPage is the path of the page that lets a command line in by the browser on its
+// machine.
+const LoginPage = "/console/cli/authorize"
+
+// HasLoginPage reports whether the server has that page. It shows no token.
+func (c *Client) HasLoginPage(ctx context.Context) (bool, error) {
+	var page []byte
+	err := c.do(ctx, request{method: http.MethodGet, path: LoginPage, anonymous: true}, &page)
+	var e *Error
+	if errors.As(err, &e) && e.Status != 0 {
+		return e.Status != http.StatusNotFound, nil
+	}
+	return err == nil, err
 }
 
 // BeginLogin asks a person to let the command line of a machine in (RFC 8628). It shows no

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 const testKey = "clv_key_0123456789"
@@ -19,21 +22,39 @@ type shell struct {
 	t   *testing.T
 	dir string
 	env map[string]string
+
+	browse func(ctx context.Context, address string) error
+	pause  func(ctx context.Context, d time.Duration) error
 }
 
-func newShell(t *testing.T) *shell { return &shell{t: t, dir: t.TempDir(), env: map[string]string{}} }
+func newShell(t *testing.T) *shell {
+	return &shell{
+		t: t, dir: t.TempDir(), env: map[string]string{},
+		browse: func(context.Context, string) error { return errors.New("there is no browser") },
+		pause:  func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+	}
+}
+
+// printed is what a program prints.
+type printed struct{ out, errs bytes.Buffer }
+
+// program answers the program on this machine, and what it is going to print.
+func (s *shell) program(stdin string) (*program, *printed) {
+	out := new(printed)
+	return &program{
+		stdin: strings.NewReader(stdin), stdout: &out.out, stderr: &out.errs,
+		getenv:    func(k string) string { return s.env[k] },
+		configDir: func() (string, error) { return s.dir, nil },
+		browse:    s.browse, pause: s.pause,
+	}, out
+}
 
 // run runs one command and answers its exit code and what it printed.
 func (s *shell) run(stdin string, args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
-	var out, errs bytes.Buffer
-	p := &program{
-		stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs,
-		getenv:    func(k string) string { return s.env[k] },
-		configDir: func() (string, error) { return s.dir, nil },
-	}
+	p, out := s.program(stdin)
 	code = p.execute(s.t.Context(), args)
-	return code, out.String(), errs.String()
+	return code, out.out.String(), out.errs.String()
 }
 
 // want runs a command and checks its exit code.
@@ -228,7 +249,7 @@ func TestCommandsAskWhatTheyShould(t *testing.T) {
 		{"", "connector delete acme", "DELETE /v1/connectors/acme", "Deleted acme."},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
-			s := &shell{t: t, dir: s.dir, env: s.env}
+			s := &shell{t: t, dir: s.dir, env: s.env, browse: s.browse, pause: s.pause}
 			stdout, _ := s.want(exitOK, tc.stdin, strings.Fields(tc.args)...)
 			if c.last() != tc.asked {
 				t.Errorf("asked %s\n want %s", c.last(), tc.asked)

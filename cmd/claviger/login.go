@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,28 +12,40 @@ import (
 	"claviger/client"
 )
 
+// entry is how a person logs in.
+type entry struct {
+	stdin, device, noBrowser bool
+}
+
 func (p *program) loginCommand() *cobra.Command {
-	var stdin bool
-	c := command("login", "Store an API key for a server", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		return p.login(ctx, stdin)
+	var e entry
+	c := command("login", "Log in to a server", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.login(ctx, e)
 	})
-	c.Long = "Login reads an API key from a prompt without echo, or with --key-stdin from standard\n" +
-		"input, proves it at the server, and stores it in a file that only you can read.\n" +
+	c.Long = "Login opens your browser, where you let this command line in. With --device it shows a code\n" +
+		"instead, to type into a browser on any machine, or to approve where you are logged in:\n" +
+		"claviger auth approve CODE. Either way it gets an API key of its own with your rights, for\n" +
+		"90 days. With --key-stdin it reads a key that you have, from standard input or a prompt\n" +
+		"without echo. The key is stored in a file that only you can read.\n" +
 		"CLAVIGER_URL and CLAVIGER_API_KEY, where set, are used instead of what is stored."
-	c.Flags().BoolVar(&stdin, "key-stdin", false, "read the key from standard input")
+	f := c.Flags()
+	f.BoolVar(&e.device, "device", false, "show a code to type, instead of opening a browser")
+	f.BoolVar(&e.noBrowser, "no-browser", false, "print the address instead of opening it")
+	f.BoolVar(&e.stdin, "key-stdin", false, "read an API key from standard input, or ask for it")
+	c.MarkFlagsMutuallyExclusive("device", "key-stdin")
 	return c
 }
 
-func (p *program) login(ctx context.Context, stdin bool) error {
+func (p *program) login(ctx context.Context, e entry) error {
 	file, err := p.loadConfig()
 	if err != nil {
 		file = stored{} // an unreadable file is what this command replaces
 	}
 	address := p.address(file.URL)
 	if err := checkAddress(address); err != nil {
-		return err // before the key is asked for
+		return err // before anything is asked for
 	}
-	key, err := p.readSecret(stdin, "--key-stdin", "API key for "+address)
+	key, err := p.obtain(ctx, address, e)
 	if err != nil {
 		return err
 	}
@@ -54,9 +65,32 @@ func (p *program) login(ctx context.Context, stdin bool) error {
 	return p.show(who, func() {
 		p.printf("Logged in to %s as %s.\n", escape(address), escape(name(who)))
 		if p.getenv("CLAVIGER_API_KEY") != "" || p.getenv("CLAVIGER_URL") != "" {
-			_, _ = p.stderr.Write([]byte("claviger: CLAVIGER_URL or CLAVIGER_API_KEY is set and wins over what was stored.\n"))
+			p.warnf("claviger: CLAVIGER_URL or CLAVIGER_API_KEY is set and wins over what was stored.\n")
 		}
 	})
+}
+
+// obtain gets a key in the way that was asked for.
+func (p *program) obtain(ctx context.Context, address string, e entry) (claviger.Secret, error) {
+	if e.stdin {
+		_, person := p.terminal()
+		return p.readSecret(!person, "--key-stdin", "API key for "+address)
+	}
+	c, err := client.New(address, "", client.Anonymous(), client.WithUserAgent(userAgent()))
+	if err != nil {
+		return claviger.Secret{}, usageError{message: err.Error()}
+	}
+	if !e.device {
+		page, err := c.HasLoginPage(ctx)
+		if err != nil {
+			return claviger.Secret{}, err
+		}
+		if page {
+			return p.loginByBrowser(ctx, c, e.noBrowser)
+		}
+		p.warnf("claviger: This server has no page to log in by browser.\n")
+	}
+	return p.loginByCode(ctx, c)
 }
 
 // checkAddress refuses an address that no token may be sent to.
@@ -134,22 +168,4 @@ func (p *program) revokeOwn(ctx context.Context, s session) error {
 	}
 	_, err = c.RevokeTokens(ctx, api.RevokeTokens{TokenID: who.TokenID})
 	return err
-}
-
-func (p *program) whoamiCommand() *cobra.Command {
-	return ask(p, "whoami", "Show who your token says you are", cobra.NoArgs,
-		func(ctx context.Context, c *client.Client, _ []string) (api.Whoami, error) { return c.Whoami(ctx) },
-		func(who api.Whoami) {
-			p.fields([][2]string{
-				{"server", p.server},
-				{"kind", who.Kind},
-				{"id", who.ID},
-				{"organization", who.OrganizationID},
-				{"workspace", who.WorkspaceID},
-				{"user", who.UserID},
-				{"role", who.Role},
-				{"expires", when(who.ExpiresAt)},
-				{"permissions", strings.Join(who.Permissions, " ")},
-			})
-		})
 }

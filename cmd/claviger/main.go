@@ -26,6 +26,6 @@ func main() {
 
 // run is the whole program but for its process: it answers the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, configDir: os.UserConfigDir}
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, configDir: os.UserConfigDir, browse: openBrowser, pause: pause}
 	return p.execute(ctx, args)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +18,16 @@ type program struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	configDir      func() (string, error)
+	browse         func(ctx context.Context, address string) error
+	pause          func(ctx context.Context, d time.Duration) error
 
 	// Flags that all client commands share.
-	url  string
-	json bool
+	url     string
+	profile string
+	json    bool
 
 	server  string // the address of the server that was connected to
-	started bool // a command was found and its flags were read
+	started bool   // a command was found and its flags were read
 }
 
 // execute runs one command and answers the exit code.
@@ -49,11 +53,12 @@ func (p *program) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	clients := []*cobra.Command{
-		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
+		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.versionCommand(),
 	}
 	for _, c := range clients {
 		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")
+		c.PersistentFlags().StringVar(&p.profile, "profile", "", "name of a login, for several servers (CLAVIGER_PROFILE)")
 		c.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON")
 	}
 	root.AddCommand(p.serveCommand(), p.quickstartCommand())
@@ -93,13 +98,15 @@ func (p *program) dial(s session) (*client.Client, error) {
 	var c *client.Client
 	var err error
 	s.Token.Use(func(b []byte) {
-		c, err = client.New(s.URL, string(b), client.WithUserAgent("claviger-cli/"+buildVersion().Version))
+		c, err = client.New(s.URL, string(b), client.WithUserAgent(userAgent()))
 	})
 	if err != nil {
 		return nil, usageError{message: err.Error(), hint: "Set --url, CLAVIGER_URL, or log in again with: claviger login"}
 	}
 	return c, nil
 }
+
+func userAgent() string { return "claviger-cli/" + buildVersion().Version }
 
 // build says which program this is.
 type build struct {

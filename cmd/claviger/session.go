@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -18,6 +20,9 @@ const (
 	configFile    = "config.yaml"
 	maxConfigSize = 64 << 10
 )
+
+// profileName is what a profile may be called: it is part of a file's name.
+var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // session is a server and the token to show it.
 type session struct {
@@ -68,7 +73,14 @@ func (p *program) configPath() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no folder for the configuration: %w", err)
 	}
-	return filepath.Join(dir, "claviger", configFile), nil
+	name := cmp.Or(p.profile, p.getenv("CLAVIGER_PROFILE"))
+	if name == "" {
+		return filepath.Join(dir, "claviger", configFile), nil
+	}
+	if !profileName.MatchString(name) {
+		return "", usagef("A profile's name has small letters, digits and dashes, 32 at most.")
+	}
+	return filepath.Join(dir, "claviger", "profile-"+name+".yaml"), nil
 }
 
 // loadConfig reads the file; a missing one is empty. One that others can read is

@@ -89,7 +89,7 @@ func AllSettings() []Setting {
 
 // foreignVariables are those with our prefix that are read elsewhere: by the command
 // line client, by the env: secret store, by tests.
-var foreignVariables = []string{prefix + "URL", prefix + "API_KEY", prefix + "CONFIG", prefix + "FAILPOINT"}
+var foreignVariables = []string{prefix + "URL", prefix + "API_KEY", prefix + "PROFILE", prefix + "CONFIG", prefix + "FAILPOINT"}
 
 var foreignPrefixes = []string{prefix + "SECRET_", prefix + "TEST_"}
 
