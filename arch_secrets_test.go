@@ -21,6 +21,11 @@ type reveal struct {
 func reveals() map[string]reveal {
 	return map[string]reveal{
 		"internal/inject/apply.go":          {1, "puts the credential on the request: what the product is for"},
+		"internal/hookverify/explain.go":    {1, "tries what a vendor may have made of the secret's text"},
+		"internal/hookverify/handshake.go":  {1, "answers a vendor's challenge with the slot's secret"},
+		"internal/hookverify/jwt.go":        {1, "verifies a vendor's token with the slot's secret"},
+		"internal/hookverify/key.go":        {3, "refuses a secret that could not verify anything, and decodes the others"},
+		"internal/hookverify/signature.go":  {2, "verifies a vendor's signature with the slot's secret"},
 		"internal/seal/chain.go":            {3, "makes the ledger's chaining and signing keys from the master secret"},
 		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
 		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},

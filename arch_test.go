@@ -50,7 +50,7 @@ func rooms() []room {
 	leaf := "a leaf knows the vocabulary only, so that a table, a fuzzer or a temporary file can test it alone"
 	surface := append(in("wire", "authn", "broker"), module+"/api")
 	thin := "a surface is thin: what it needs of the core is an operation of the broker"
-	core := in("catalog", "inject", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot", "failpoint")
+	core := in("catalog", "inject", "hookverify", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot", "failpoint")
 	return []room{
 		{module, nil, "everyone shares the vocabulary, so it depends on nobody"},
 		{module + "/connectors", nil, "connector definitions are data"},
@@ -59,6 +59,7 @@ func rooms() []room {
 		{internal + "seal", in(), leaf},
 		{internal + "inject", in(), leaf},
 		{internal + "document", nil, leaf},
+		{internal + "hookverify", in(), leaf},
 		{internal + "catalog", in("document"), leaf},
 		{internal + "egress", in(), leaf},
 		{internal + "wire", in(), leaf},
@@ -82,7 +83,7 @@ func rooms() []room {
 		{internal + "surface/connect", surface, thin},
 		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},
-		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, rehearses documents, and prints what the ledger's verification found"},
+		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "hookverify", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, rehearses documents, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},
 		{module + "/bench", []string{anything}, "a measuring tool"},
 	}

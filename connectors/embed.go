@@ -1,6 +1,7 @@
 // Package connectors holds the built-in connector documents, one YAML file for each
-// vendor. It has no logic: package catalog reads, checks and compiles them. A new
-// vendor is a new file here, never code.
+// vendor, and in webhooks the ways in which vendors sign their webhooks. It has no logic:
+// packages catalog and hookverify read, check and compile them. A new vendor is a new
+// file here, never code.
 package connectors
 
 import "embed"
@@ -11,3 +12,8 @@ import "embed"
 //
 //go:embed *.yaml
 var Files embed.FS
+
+// Webhooks are the webhook schemes, in the folder webhooks of the file system.
+//
+//go:embed webhooks/*.yaml
+var Webhooks embed.FS
