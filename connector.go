@@ -48,6 +48,35 @@ func (c *Connector) Action(key string) (*Action, bool) {
 	return nil, false
 }
 
+// For answers the connector as it is for one of its auth methods: with the method's own
+// base URL if it has one, and the variables that the method needs, of which those that
+// the method discovers are marked. It is the connector itself where nothing differs.
+func (c *Connector) For(method string) *Connector {
+	m, ok := c.Method(method)
+	if !ok {
+		return c
+	}
+	view, differs := *c, !m.BaseURL.Empty()
+	if differs {
+		view.BaseURL = m.BaseURL
+	}
+	view.Variables = nil
+	for _, v := range c.Variables {
+		if len(v.Methods) > 0 && !slices.Contains(v.Methods, method) {
+			differs = true
+			continue
+		}
+		if m.OAuth != nil && slices.ContainsFunc(m.OAuth.Discover, func(d Discovery) bool { return d.Variable == v.Key }) {
+			v.Discovered, differs = true, true
+		}
+		view.Variables = append(view.Variables, v)
+	}
+	if !differs {
+		return c
+	}
+	return &view
+}
+
 // Header is a fixed header whose value may name variables and fields that are no
 // secrets.
 type Header struct {
@@ -78,6 +107,8 @@ type Variable struct {
 	Values     []string       // of an enum
 	Pattern    *regexp.Regexp // narrows the type further; nil for none
 	Hint       string
+	Methods    []string // auth methods that need it; empty for all
+	Discovered bool     // by the auth method, so that nobody is asked for it; set by [Connector.For]
 }
 
 // AuthType is the family of an auth method.
@@ -98,6 +129,7 @@ type AuthMethod struct {
 	Type        AuthType
 	Label       string
 	DocsURL     string
+	BaseURL     Template // where this method's calls go, if not to the connector's
 	Fields      []Field
 	Inject      []Injection
 	Test        *Probe           // nil if the vendor has no cheap call

@@ -91,6 +91,9 @@ type OAuth struct {
 
 	Refresh OAuthRefresh
 	Revoke  OAuthRevoke
+	// Discover are the variables that become known once a person has consented, in the
+	// order in which they are found out.
+	Discover []Discovery
 
 	DPoP        bool       // tokens are bound to a key (RFC 9449)
 	PAR         bool       // the authorization request is pushed first (RFC 9126)
@@ -170,14 +173,32 @@ type OAuthRefresh struct {
 	DefaultLifetime time.Duration // of an access token whose answer names none; zero for unknown
 }
 
-// OAuthRevoke is a vendor's way to end a token; the zero value is RFC 7009.
+// OAuthRevoke is a vendor's way to end a token; the zero value is RFC 7009. Its address
+// and parameters may name ${clientId} beside the connector's variables.
 type OAuthRevoke struct {
-	Method     string     // POST if empty, or DELETE, GET
-	TokenParam string     // "token" if empty
-	TokenIn    string     // body (if empty), query, bearer, path ({token} appended)
-	ClientAuth ClientAuth // the grant's own if empty
-	BodyFormat string     // form (if empty) or json
-	Params     []OAuthParam
+	Method      string     // POST if empty, or DELETE, GET
+	Token       string     // "access" or "refresh": which of them can be ended; both if empty
+	TokenParam  string     // "token" if empty
+	TokenIn     string     // body (if empty), query, bearer, header (TokenHeader), path ({token} appended), none (the parameters name the grant)
+	TokenHeader string     // of the token as it is
+	ClientAuth  ClientAuth // the grant's own if empty
+	// Authorization replaces ClientAuth with a header of the vendor's own, which may name
+	// ${clientId} and ${clientSecret}: "Client ${clientSecret}".
+	Authorization Template
+	BodyFormat    string // form (if empty) or json
+	Params        []OAuthParam
+}
+
+// Discovery is where the value of a variable is found once a person has consented. A
+// found value is text that the vendor chose: it must fit the variable, and a host must
+// be one of the connector's.
+type Discovery struct {
+	Variable string
+	From     string   // token (the first token answer), callback (the query that the browser brings), request (a call)
+	Path     string   // JSONPath of token and request
+	Param    string   // of callback
+	URL      Template // of request: GET, with the access token
+	Scheme   string   // before the token in the Authorization header of request; Bearer if empty
 }
 
 // OAuthOIDC turns on what OpenID Connect adds.

@@ -17,7 +17,7 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 	seen := map[string]bool{}
 	for i, item := range o.list("auth", maxAuth) {
 		path := index("auth", i)
-		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "fields", "inject", "oauth2", "test", "permissions")
+		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "baseUrl", "fields", "inject", "oauth2", "test", "permissions")
 		if !ok {
 			continue
 		}
@@ -29,6 +29,9 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", document.Quote(m.Key))
 		}
 		seen[m.Key] = true
+		if n := a.n.Get("baseUrl"); n != nil {
+			m.BaseURL = c.address(n, a.at("baseUrl"), conn)
+		}
 		m.Fields = c.fields(a)
 		m.OAuth = c.oauth(a, &m)
 		m.Inject = c.inject(a, &m)

@@ -20,32 +20,37 @@ func (c *checker) base(o object, conn *claviger.Connector) {
 		}
 		conn.AllowedHosts = append(conn.AllowedHosts, host)
 	}
-	n := o.need("baseUrl")
-	if n == nil || !c.is(n, "baseUrl", document.String) {
-		return
+	conn.BaseURL = c.address(o.need("baseUrl"), "baseUrl", conn)
+}
+
+// address compiles a base URL, the connector's or that of one method.
+func (c *checker) address(n *document.Node, at string, conn *claviger.Connector) claviger.Template {
+	none := claviger.Template{}
+	if n == nil || !c.is(n, at, document.String) {
+		return none
 	}
 	text := strings.TrimSuffix(n.Text, "/")
-	t := c.template(&document.Node{Kind: document.String, Line: n.Line, Column: n.Column, Text: text}, "baseUrl", c.variableName)
+	t := c.template(&document.Node{Kind: document.String, Line: n.Line, Column: n.Column, Text: text}, at, c.variableName)
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || scheme != "https" && scheme != "http" {
-		c.fault(n, "baseUrl", CodeHost, "start with https://", "must be an https address")
-		return
+		c.fault(n, at, CodeHost, "start with https://", "must be an https address")
+		return none
 	}
 	authority, path := rest, ""
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		authority, path = rest[:i], rest[i:]
 	}
 	if path != "" {
-		c.path(n, "baseUrl", path)
-		c.positions(path, n, "baseUrl")
+		c.path(n, at, path)
+		c.positions(path, n, at)
 	}
-	host, ok := c.authority(n, "baseUrl", authority)
+	host, ok := c.authority(n, at, authority)
 	if !ok {
-		return
+		return none
 	}
-	c.plainHTTP(n, "baseUrl", scheme, host)
-	c.covered(n, host, conn)
-	conn.BaseURL = t
+	c.plainHTTP(n, at, scheme, host)
+	c.covered(n, at, host, conn)
+	return t
 }
 
 // plainHTTP refuses the scheme http unless the operator opened the host.
@@ -95,12 +100,12 @@ func (c *checker) authority(n *document.Node, at, authority string) (host string
 }
 
 // covered checks the host, with its variables, against allowedHosts.
-func (c *checker) covered(n *document.Node, host string, conn *claviger.Connector) {
+func (c *checker) covered(n *document.Node, at, host string, conn *claviger.Connector) {
 	if name, ok := wholeHole(host); ok {
-		c.wholeHost(n, c.variables[name], conn)
+		c.wholeHost(n, at, c.variables[name], conn)
 		return
 	}
-	sample, literal, ok := c.labels(n, "baseUrl", host)
+	sample, literal, ok := c.labels(n, at, host)
 	if !ok {
 		return
 	}
@@ -108,7 +113,7 @@ func (c *checker) covered(n *document.Node, host string, conn *claviger.Connecto
 		conn.AllowedHosts = []string{host}
 	}
 	if !literal && !coversPattern(sample, conn.AllowedHosts) || !hostAllowed(sample, conn.AllowedHosts) {
-		c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover the host of baseUrl")
+		c.fault(n, at, CodeHost, "add it to allowedHosts", "allowedHosts does not cover the host of baseUrl")
 	}
 }
 
@@ -155,22 +160,22 @@ func (c *checker) labels(n *document.Node, at, host string) (sample string, lite
 
 // wholeHost checks a host that is one variable. A hostname is pinned to each
 // connection when it is made; an enum brings its hosts along.
-func (c *checker) wholeHost(n *document.Node, v *claviger.Variable, conn *claviger.Connector) {
+func (c *checker) wholeHost(n *document.Node, at string, v *claviger.Variable, conn *claviger.Connector) {
 	switch {
 	case v == nil: // reported by the template
 	case v.Type == claviger.VariableEnum:
 		for _, value := range v.Values {
 			if !plainHost(value) {
-				c.fault(n, "baseUrl", CodeHost, "", "the variable %s is the host, but one of its values is no host name", document.Quote(v.Key))
+				c.fault(n, at, CodeHost, "", "the variable %s is the host, but one of its values is no host name", document.Quote(v.Key))
 			} else if conn.AllowedHosts != nil && !hostAllowed(value, conn.AllowedHosts) {
-				c.fault(n, "baseUrl", CodeHost, "add it to allowedHosts", "allowedHosts does not cover %s", document.Quote(value))
+				c.fault(n, at, CodeHost, "add it to allowedHosts", "allowedHosts does not cover %s", document.Quote(value))
 			}
 		}
 		if conn.AllowedHosts == nil {
 			conn.AllowedHosts = v.Values
 		}
 	case v.Type != claviger.VariableHostname:
-		c.fault(n, "baseUrl", CodeHost, "use a variable of type hostname or enum", "the whole host cannot be a variable of this type")
+		c.fault(n, at, CodeHost, "use a variable of type hostname or enum", "the whole host cannot be a variable of this type")
 	}
 }
 
@@ -263,8 +268,12 @@ func pathSegment(s string) bool {
 // Base answers the base URL of a connector for the given settings, which
 // [CheckSettings] has accepted: scheme, host, port and path, without a trailing
 // slash. The result is parsed from its text and its host compared with what the
-// connector declares; anything else is an *Error of KindInvalid.
+// connector declares; anything else is an *Error of KindInvalid. An address that waits
+// for what is discovered after connecting ([claviger.Connector.For]) has no host yet.
 func Base(conn *claviger.Connector, settings map[string]string) (*url.URL, error) {
+	if undiscovered(conn, settings) {
+		return &url.URL{Scheme: "https"}, nil
+	}
 	var bad error
 	text, err := conn.BaseURL.Render(func(name string) (string, bool) {
 		for i := range conn.Variables {
@@ -297,6 +306,14 @@ func Base(conn *claviger.Connector, settings map[string]string) (*url.URL, error
 	return u, nil
 }
 
+// undiscovered reports whether the address names a variable that is still to be
+// discovered.
+func undiscovered(conn *claviger.Connector, settings map[string]string) bool {
+	return slices.ContainsFunc(conn.Variables, func(v claviger.Variable) bool {
+		return v.Discovered && settings[v.Key] == "" && slices.Contains(conn.BaseURL.Names(), v.Key)
+	})
+}
+
 // declared reports whether a rendered base URL lies where the document says.
 func declared(conn *claviger.Connector, u *url.URL) bool {
 	text := conn.BaseURL.String()
@@ -304,7 +321,7 @@ func declared(conn *claviger.Connector, u *url.URL) bool {
 	if u.Scheme != scheme {
 		return false
 	}
-	return hostAllowed(u.Hostname(), conn.AllowedHosts) || pinnedHost(conn)
+	return hostAllowed(u.Hostname(), conn.AllowedHosts) || len(conn.AllowedHosts) == 0 && pinnedHost(conn)
 }
 
 // pinnedHost reports whether the whole host is a variable of type hostname.

@@ -86,6 +86,7 @@ func (c *checker) connector(root *document.Node) *claviger.Connector {
 	pagination := c.pagination(o.n.Get("pagination"), "pagination")
 	c.actions(o, conn, pagination)
 	c.permissionsFit(o, conn)
+	c.methodsFit(o, conn)
 	c.webhooks(o)
 	conn.RateLimit = c.rateLimit(o)
 	conn.Expiry = c.expiry(o)
@@ -104,13 +105,13 @@ func (c *checker) readVariables(o object) []claviger.Variable {
 	items := o.list("variables", maxVariables)
 	out := make([]claviger.Variable, 0, len(items))
 	for i, item := range items {
-		v, ok := c.object(item, index("variables", i), "key", "label", "type", "required", "default", "values", "pattern", "hint")
+		v, ok := c.object(item, index("variables", i), "key", "label", "type", "required", "default", "values", "pattern", "hint", "methods")
 		if !ok {
 			continue
 		}
 		x := claviger.Variable{
 			Key: v.name("key"), Label: v.text("label", 100), Hint: v.text("hint", 500), Required: v.bool("required"),
-			Pattern: v.pattern("pattern"), Values: v.texts("values", maxList),
+			Pattern: v.pattern("pattern"), Values: v.texts("values", maxList), Methods: v.texts("methods", maxAuth),
 			Type: claviger.VariableType(v.choice("type", true, "hostLabel", "pathSegment", "uuid", "enum", "hostname")),
 		}
 		if _, twice := c.variables[x.Key]; twice {

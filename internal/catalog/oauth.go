@@ -11,11 +11,12 @@ import (
 )
 
 // AccessToken and ClientID are the credentials of an oauth2 method that injections
-// may name: what the grant issued, and who it was issued to. The client's secret
-// goes to the authorization server alone and cannot be named.
+// may name: what the grant issued, and who it was issued to. ClientSecret goes to the
+// authorization server alone: only the call that revokes may name it.
 const (
-	AccessToken = "accessToken"
-	ClientID    = "clientId"
+	AccessToken  = "accessToken"
+	ClientID     = "clientId"
+	ClientSecret = "clientSecret"
 )
 
 // clientFields are the fields that an oauth2 method may declare. With them each
@@ -40,7 +41,7 @@ var sealedFields = []string{"clientSecret", "privateKey", "serviceAccount", "sub
 var oauthKeys = []string{
 	"grant", "authorizeUrl", "tokenUrl", "refreshUrl", "deviceUrl", "parUrl", "revokeUrl", "introspectUrl", "userinfoUrl", "jwksUrl",
 	"issuer", "discoveryHosts", "scopes", "scopeParam", "scopeSeparator", "clientAuth", "clientIdParam", "clientSecretParam", "pkce",
-	"authorizeParams", "tokenParams", "tokenHeaders", "tokenRequest", "tokenResponse", "tokenBytes", "refresh", "revoke", "dpop", "par",
+	"authorizeParams", "tokenParams", "tokenHeaders", "tokenRequest", "tokenResponse", "tokenBytes", "refresh", "revoke", "discover", "dpop", "par",
 	"resource", "checkIssuer", "oidc", "assertionAudience", "assertion", "exchange",
 }
 
@@ -135,7 +136,11 @@ func (c *checker) oauthEndpoints(o object, m *claviger.AuthMethod, out *claviger
 		"authorizeUrl": &e.Authorize, "tokenUrl": &e.Token, "refreshUrl": &e.Refresh, "deviceUrl": &e.Device, "parUrl": &e.PushedAuthorization,
 		"revokeUrl": &e.Revoke, "introspectUrl": &e.Introspect, "userinfoUrl": &e.Userinfo, "jwksUrl": &e.Keys, "issuer": &out.Issuer,
 	} {
-		*to = c.endpoint(o, key, own)
+		known := c.variableName
+		if key == "revokeUrl" {
+			known = c.clientName
+		}
+		*to = c.endpoint(o, key, own, known)
 	}
 	for i, host := range o.texts("discoveryHosts", 8) {
 		if !hostPattern(host) || bareAddress(host) {
@@ -150,12 +155,12 @@ func (c *checker) oauthEndpoints(o object, m *claviger.AuthMethod, out *claviger
 
 // endpoint compiles an address of an authorization server. It has no query - there
 // are authorizeParams and tokenParams - and its host is checked as that of baseUrl.
-func (c *checker) endpoint(o object, key string, own bool) claviger.Template {
+func (c *checker) endpoint(o object, key string, own bool, known func(name string) string) claviger.Template {
 	n, at := o.n.Get(key), o.at(key)
 	if n == nil || !c.is(n, at, document.String) {
 		return claviger.Template{}
 	}
-	t := c.template(n, at, c.variableName)
+	t := c.template(n, at, known)
 	if len(n.Text) > 2048 {
 		c.fault(n, at, CodeLimit, "", "is longer than 2048 bytes")
 	}
@@ -329,34 +334,4 @@ func (o object) duration(key string, limit time.Duration) time.Duration {
 		o.c.fault(n, o.at(key), CodeValue, "for example 30s, 15m or 720h", "must be a duration above 0 and at most %s", limit)
 	}
 	return d
-}
-
-// revoke compiles how a token is ended; "none" says that the vendor has no call.
-func (c *checker) revoke(o object, rules *claviger.OAuth) claviger.OAuthRevoke {
-	n := o.n.Get("revoke")
-	if n == nil {
-		return claviger.OAuthRevoke{}
-	}
-	if n.Kind == document.String && n.Text == "none" {
-		if !rules.Endpoints.Revoke.Empty() {
-			c.fault(n, o.at("revoke"), CodeValue, "keep one of them", "there is a revokeUrl, so that there is a way to revoke")
-		}
-		return claviger.OAuthRevoke{}
-	}
-	r, ok := c.object(n, o.at("revoke"), "method", "tokenParam", "tokenIn", "clientAuth", "bodyFormat", "params")
-	if !ok {
-		return claviger.OAuthRevoke{}
-	}
-	if rules.Endpoints.Revoke.Empty() && rules.Issuer.Empty() {
-		c.fault(n, o.at("revoke"), CodeMissing, "add revokeUrl", "there is no address to revoke at")
-	}
-	out := claviger.OAuthRevoke{
-		Method: r.choice("method", false, "POST", "DELETE", "GET"), TokenParam: r.text("tokenParam", 64), TokenIn: r.choice("tokenIn", false, "body", "query", "bearer", "path"),
-		ClientAuth: claviger.ClientAuth(r.choice("clientAuth", false, "client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none")),
-		BodyFormat: r.choice("bodyFormat", false, "form", "json"),
-	}
-	for _, p := range c.params(r, "params", c.variableName) {
-		out.Params = append(out.Params, claviger.OAuthParam(p))
-	}
-	return out
 }

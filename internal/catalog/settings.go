@@ -33,7 +33,7 @@ func CheckSettings(conn *claviger.Connector, settings map[string]string) (map[st
 			value = lowerASCII(value)
 		}
 		if value == "" {
-			if v.Required || inBase(conn, v.Key) {
+			if !v.Discovered && (v.Required || inBase(conn, v.Key)) {
 				return nil, claviger.Invalid("settings."+v.Key, "invalid_format", "settings.%s is required. %s", v.Key, v.Hint)
 			}
 			continue

@@ -76,7 +76,9 @@ type call struct {
 	proof    *Proof
 	bound    bool            // whether it may not go without a proof
 	bearer   claviger.Secret // for calls that a token authorizes
-	timeout  time.Duration
+	scheme   string          // before bearer; that of the grant's tokens if empty
+	secretHeader
+	timeout time.Duration
 }
 
 func (c *Client) sendOnce(ctx context.Context, cfg Config, client claviger.OAuthClient, what call) Attempt {
@@ -154,7 +156,10 @@ func (c *Client) request(ctx context.Context, cfg Config, client claviger.OAuthC
 	header.Set("Accept-Encoding", "identity")
 	header.Set("User-Agent", "claviger")
 	if !what.bearer.Empty() {
-		header.Set("Authorization", cfg.scheme()+" "+reveal(what.bearer))
+		header.Set("Authorization", orElse(what.scheme, cfg.scheme())+" "+reveal(what.bearer))
+	}
+	if !what.secret.Empty() {
+		header.Set(what.header, reveal(what.secret))
 	}
 	if what.proof != nil {
 		proof, err := c.Prove(*what.proof, what.method, what.endpoint, what.bearer)

@@ -30,6 +30,7 @@ type Config struct {
 	authorizeParams, tokenParams, revokeParams []Param
 	tokenHeaders                               http.Header
 	resources                                  []string
+	revokeWaits                                bool // what the call that revokes names is not known yet
 	assertionAudience, exchangeAudience        string
 }
 
@@ -56,7 +57,6 @@ func Resolve(rules *claviger.OAuth, partition string, lookup func(name string) (
 		{"refreshUrl", e.Refresh, &to.Refresh},
 		{"deviceUrl", e.Device, &to.Device},
 		{"parUrl", e.PushedAuthorization, &to.PushedAuthorization},
-		{"revokeUrl", e.Revoke, &to.Revoke},
 		{"introspectUrl", e.Introspect, &to.Introspect},
 		{"userinfoUrl", e.Userinfo, &to.Userinfo},
 		{"jwksUrl", e.Keys, &to.Keys},
@@ -66,7 +66,7 @@ func Resolve(rules *claviger.OAuth, partition string, lookup func(name string) (
 	}
 	cfg.authorizeParams = f.params("authorizeParams", rules.AuthorizeParams, authorizeReserved())
 	cfg.tokenParams = f.params("tokenParams", rules.TokenParams, tokenReserved())
-	cfg.revokeParams = f.params("revoke.params", rules.Revoke.Params, nil)
+	f.revocation(rules, &cfg)
 	cfg.tokenHeaders = f.headers(rules.TokenHeaders)
 	for _, r := range rules.Resource {
 		cfg.resources = append(cfg.resources, f.fill("resource", r, nil))

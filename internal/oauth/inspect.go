@@ -77,3 +77,34 @@ func (c *Client) Userinfo(ctx context.Context, cfg Config, access claviger.Secre
 	}
 	return a, nil
 }
+
+// Tree answers a token endpoint's answer as encoding/json has it, numbers as
+// json.Number, nil if it cannot be read; for what a connector discovers in it.
+func (cfg Config) Tree(raw Raw) any {
+	tree, _ := raw.read(cfg.Rules.TokenResponse.Format)
+	return tree
+}
+
+// Ask makes one GET with an access token, for what a connector discovers once a person
+// has consented, and answers the JSON of it. scheme stands before the token; that of the
+// grant's tokens if empty. The caller has checked that the address's host may have the
+// token.
+func (c *Client) Ask(ctx context.Context, cfg Config, address, scheme string, access claviger.Secret, proof *Proof) (any, error) {
+	if !usableAddress(address) {
+		return nil, badEndpoint()
+	}
+	raw, err := c.send(ctx, cfg, claviger.OAuthClient{}, call{
+		endpoint: address, method: http.MethodGet, format: "none", bearer: access, scheme: scheme, proof: proof,
+	}).settled()
+	if err != nil {
+		return nil, err
+	}
+	if raw.Status == http.StatusUnauthorized {
+		return nil, claviger.Errorf(claviger.KindUpstream, "invalid_credentials", "The vendor did not accept the access token.")
+	}
+	tree, shape := raw.read("json")
+	if raw.Status/100 != 2 || shape != formTree {
+		return nil, errBadResponse()
+	}
+	return tree, nil
+}
