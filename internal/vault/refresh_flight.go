@@ -37,6 +37,9 @@ type flight struct {
 	looked, done chan struct{}
 	row          *row
 	err          error
+	// unsent is the fence of a lease under which the token was to be marked as sent, and
+	// never left: whether the mark was committed is not known. 0: no such doubt.
+	unsent int64
 	// answer is what the vendor said to the token of revision answerTo, until it is in
 	// the journal: it is worth a lease of its own.
 	answer   *oauth.Raw
@@ -151,7 +154,7 @@ func (f *flight) run(ctx context.Context) {
 		attempt, cancel := context.WithTimeout(ctx, flightTime)
 		again, err := f.once(attempt)
 		cancel()
-		if !again {
+		if !again && (err == nil || f.unsent == 0) {
 			if f.err = err; err != nil {
 				f.row = nil
 			}

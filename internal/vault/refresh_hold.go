@@ -125,9 +125,12 @@ func (h *holding) proceed(ctx context.Context) (again bool, err error) {
 		return h.journal(ctx)
 	}
 	state := h.grant.State
-	if state != store.GrantIdle && h.grant.SentRevision != h.row.conn.Revision {
-		state = store.GrantIdle // what was sent is no longer the connection's
+	if state != store.GrantIdle && h.grant.SentRevision != h.row.conn.Revision || h.neverLeft() {
+		state = store.GrantIdle // what was sent is no longer the connection's, or was not sent
 		h.grant.Sends = 0
+	}
+	if state == store.GrantIntent && h.grant.Sends > 0 {
+		state = store.GrantSending // to be repeated, which it may by now be too late for
 	}
 	switch state {
 	case store.GrantJournaled:
@@ -137,6 +140,17 @@ func (h *holding) proceed(ctx context.Context) (again bool, err error) {
 	default:
 		return h.refresh(ctx)
 	}
+}
+
+// neverLeft reports whether the token of the last attempt is known not to have left,
+// whatever its mark says: it was this flight's, and nobody held the lease since.
+func (h *holding) neverLeft() bool {
+	if h.unsent == 0 || h.unsent != h.grant.Fence-1 {
+		h.unsent = 0
+		return false
+	}
+	h.unsent = h.grant.Fence
+	return true
 }
 
 // adopt uses the answer that a holder who is gone left in the journal.
@@ -172,8 +186,9 @@ func (h *holding) refresh(ctx context.Context) (again bool, err error) {
 		return false, h.end(ctx, "no_refresh_token", "The vendor issued no refresh token, and the access token has ended.")
 	}
 	failpoint.Hit("refresh.intent.before")
+	anew := h.unsent != 0
 	err = h.write(ctx, func(g *store.Grant, now time.Time) {
-		if g.SentRevision != h.row.conn.Revision || g.State == store.GrantIdle {
+		if g.SentRevision != h.row.conn.Revision || g.State == store.GrantIdle || anew {
 			g.SentRevision, g.Sends = h.row.conn.Revision, 0
 		}
 		if g.Sends == 0 {
@@ -192,9 +207,15 @@ func (h *holding) refresh(ctx context.Context) (again bool, err error) {
 		return h.journal(ctx)
 	case oauth.Uncertain:
 		return h.doubt(ctx, attempt.Err)
-	default:
-		return false, h.postpone(ctx, attempt.Err)
 	}
+	switch {
+	case h.unsent != 0:
+		return true, attempt.Err // the mark may be there, and says too much
+	case h.grant.Sends > 0: // it has left before, and that is as doubtful as it was
+		err := h.write(ctx, func(g *store.Grant, _ time.Time) { g.State = store.GrantSending })
+		return false, errors.Join(attempt.Err, err)
+	}
+	return false, h.postpone(ctx, attempt.Err)
 }
 
 // send marks the token as sent at the last moment before it is, and sends it.
@@ -217,6 +238,9 @@ func (h *holding) send(ctx context.Context) oauth.Attempt {
 	attempt := h.ask(marked)
 	failpoint.Hit("refresh.send.after")
 	if unmarked != nil && attempt.Outcome != oauth.Answered {
+		if sends == 1 { // and not the repeat of one that may have arrived
+			h.unsent = h.grant.Fence
+		}
 		return oauth.Attempt{Outcome: oauth.NotSent, Err: unmarked}
 	}
 	return attempt
@@ -355,7 +379,11 @@ func (h *holding) repeatable() bool {
 
 // write changes the grant under the lease and remembers it.
 func (h *holding) write(ctx context.Context, change func(g *store.Grant, now time.Time)) error {
-	return h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error { return h.update(ctx, tx, change) })
+	err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error { return h.update(ctx, tx, change) })
+	if err == nil {
+		h.unsent = 0
+	}
+	return err
 }
 
 func (h *holding) update(ctx context.Context, tx *store.Tx, change func(g *store.Grant, now time.Time)) error {

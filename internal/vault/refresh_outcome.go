@@ -203,6 +203,7 @@ func (h *holding) postpone(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
+	h.unsent = 0
 	h.vault.keep.hush(h.id, until)
 	out := *e
 	out.RetryAfter = max(until.Sub(now), time.Second).Round(time.Second)
