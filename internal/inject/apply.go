@@ -73,8 +73,8 @@ type renderer struct {
 	scratch  []byte // the value handed to the template; overwritten by the next
 }
 
-// value is the lookup of templates. It holds the package's one call of
-// [claviger.Secret.Use] and answers a copy, because bytes may not leave Use.
+// value is the lookup of templates. It calls [claviger.Secret.Use]
+// and answers a copy, because bytes may not leave Use.
 func (r *renderer) value(name string) ([]byte, bool) {
 	if secret, ok := r.creds[name]; ok {
 		secret.Use(func(b []byte) { r.scratch = append(r.scratch[:0], b...) })

@@ -1,7 +1,7 @@
 // Package inject puts a credential on a request, at the places that an auth method
 // declares and nowhere else.
 //
-// It is pure: it opens no connection, reads no clock and keeps nothing. The request
+// It is pure: it opens no connection, reads no clock, makes no randomness and keeps nothing. The request
 // that comes in is never changed; the answer is a copy that shares only the body.
 // What an injection sets replaces whatever stood there, so that neither a caller
 // nor a connector's default header can put a second value beside the credential,

@@ -14,7 +14,7 @@ import (
 // Places are the names that a method's injections occupy on a request: what a
 // caller of the proxy may not set and what a log must not show.
 type Places struct {
-	Headers []string // canonical spelling; "Authorization" for basic, "Cookie" for cookies
+	Headers []string // canonical spelling; "Authorization" for basic, "Cookie" for cookies, "Dpop" for proofs
 	Query   []string
 	Cookies []string
 	Body    []string
@@ -43,6 +43,9 @@ func Names(m *claviger.AuthMethod) Places {
 		case "body":
 			add(&p.Body, in.Name)
 		}
+	}
+	if m.OAuth != nil && m.OAuth.DPoP {
+		add(&p.Headers, proofHeader)
 	}
 	return p
 }
