@@ -121,6 +121,8 @@ const (
 	AuthBasic  AuthType = "basic"
 	AuthBearer AuthType = "bearer"
 	AuthCustom AuthType = "custom"
+	// AuthInbound holds what checks who sends; no call can be made with it.
+	AuthInbound AuthType = "inbound"
 )
 
 // AuthMethod is one way to authenticate to a connector.

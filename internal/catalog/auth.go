@@ -23,7 +23,7 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 		}
 		m := claviger.AuthMethod{
 			Key: a.key("key"), Label: a.text("label", 100), DocsURL: a.link("docsUrl"),
-			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2")),
+			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2", "inbound")),
 		}
 		if seen[m.Key] {
 			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", document.Quote(m.Key))
@@ -82,8 +82,9 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 	if m.Type == claviger.AuthOAuth2 && a.n.Get("inject") == nil {
 		return []claviger.Injection{bearerInjection(m.OAuth)}
 	}
-	if (m.Type == claviger.AuthNone) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
-		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing; every other type injects`, "the type and the injections do not fit")
+	silent := m.Type == claviger.AuthNone || m.Type == claviger.AuthInbound
+	if silent != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
+		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing, type "inbound" injects nothing; every other type injects`, "the type and the injections do not fit")
 	}
 	field := func(name string) bool {
 		if m.Type == claviger.AuthOAuth2 {

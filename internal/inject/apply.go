@@ -30,8 +30,11 @@ func Apply(req *http.Request, m *claviger.AuthMethod, creds claviger.Credentials
 	}
 	u := *req.URL
 	out.URL = &u
-	if m.Type == claviger.AuthNone {
+	switch m.Type {
+	case claviger.AuthNone:
 		return out, nil
+	case claviger.AuthInbound:
+		return nil, claviger.Errorf(claviger.KindConflict, "inbound_only", "This credential checks what comes in. No call can be made with it.")
 	}
 	r := renderer{method: m, creds: creds, settings: settings}
 	var cookies []byte

@@ -357,3 +357,15 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+func TestWhatChecksInboundCallsIsPutOnNone(t *testing.T) {
+	m := &claviger.AuthMethod{Key: "webhook", Type: claviger.AuthInbound, Fields: []claviger.Field{{Key: "signingSecret", Secret: true}}}
+	req, err := http.NewRequest(http.MethodGet, "https://api.example.com/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := inject.Apply(req, m, claviger.Credentials{"signingSecret": claviger.NewSecret([]byte("s3cr3t-value"))}, nil)
+	if out != nil || !claviger.IsKind(err, claviger.KindConflict) {
+		t.Fatalf("answered %v, %v: a call would go out without a credential", out, err)
+	}
+}
