@@ -109,16 +109,15 @@ func (db *DB) Revocation(ctx context.Context, place claviger.RegionID, organizat
 }
 
 // SaveRevocation keeps what came of an attempt, and shows it on the tombstone. One that
-// has ended stays as it is, and one that ends loses its ciphertext.
+// has ended stays as it is, and one that ends loses its ciphertext, which is not changed here
+// otherwise: keys may have rotated meanwhile.
 func (tx *Tx) SaveRevocation(ctx context.Context, r Revocation) error {
-	if !r.EndedAt.IsZero() {
-		r.Sealed = nil
-	}
 	n := countVerdicts(r.Tokens)
 	touched, err := tx.exec(ctx, `UPDATE revocations SET tokens = $1, pending = $2, revoked = $3, unsupported = $4, failed = $5, attempts = $6,
-		reason = $7, next_at = $8, ended_at = $9, sealed = $10 WHERE organization = $11 AND connection = $12 AND revision = $13 AND ended_at = 0`,
+		reason = $7, next_at = $8, ended_at = $9, sealed = CASE WHEN CAST($9 AS BIGINT) > 0 THEN NULL ELSE sealed END
+		WHERE organization = $10 AND connection = $11 AND revision = $12 AND ended_at = 0`,
 		revocationsText(r.Tokens), n.Pending, n.Revoked, n.NotSupported, n.Failed, int64(r.Attempts), r.Reason, millis(r.NextAt), millis(r.EndedAt),
-		nullable(r.Sealed), string(r.Organization), string(r.Connection), r.Revision)
+		string(r.Organization), string(r.Connection), r.Revision)
 	if err != nil || touched == 0 {
 		return err
 	}

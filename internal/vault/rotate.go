@@ -46,7 +46,38 @@ func (v *Vault) Status(ctx context.Context, s claviger.Scope) (Status, error) {
 	if err != nil {
 		return out, err
 	}
-	return out, v.eachSecret(ctx, s, func(_ claviger.SecretMeta, sealed claviger.Sealed) error { count(sealed); return nil })
+	err = v.eachSecret(ctx, s, func(_ claviger.SecretMeta, sealed claviger.Sealed) error { count(sealed); return nil })
+	if err != nil {
+		return out, err
+	}
+	if err = v.eachOther(ctx, organization, func(c store.Ciphertext) error { count(c.Sealed); return nil }); err != nil {
+		return out, err
+	}
+	return out, v.eachSpilled(organization, func(x spilled) error { count(x.Sealed); return nil })
+}
+
+// eachOther tells of every ciphertext of an organization beside those of connections and
+// secrets.
+func (v *Vault) eachOther(ctx context.Context, organization claviger.OrganizationID, f func(store.Ciphertext) error) error {
+	for _, column := range store.SealedColumns() {
+		for _, place := range v.db.Places() {
+			for after := ""; ; {
+				rows, next, err := v.db.Ciphertexts(ctx, organization, column, place, after, resealBatch)
+				if err != nil {
+					return err
+				}
+				for _, row := range rows {
+					if err := f(row); err != nil {
+						return err
+					}
+				}
+				if after = next; after == "" {
+					break
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (v *Vault) eachConnection(ctx context.Context, s claviger.Scope, f func(claviger.Connection, claviger.Sealed) error) error {
@@ -144,6 +175,12 @@ func (v *Vault) Reseal(ctx context.Context, t *gate.Ticket, changed func(clavige
 	if err := v.eachSecret(ctx, r.scope, func(meta claviger.SecretMeta, sealed claviger.Sealed) error { return r.secret(ctx, meta, sealed) }); err != nil {
 		return err
 	}
+	if err := v.eachOther(ctx, organization, func(c store.Ciphertext) error { return r.other(ctx, c) }); err != nil {
+		return err
+	}
+	if err := v.eachSpilled(organization, func(x spilled) error { return r.spilled(ctx, x) }); err != nil {
+		return err
+	}
 	return r.unreadable
 }
 
@@ -196,6 +233,37 @@ func (r *resealing) secret(ctx context.Context, meta claviger.SecretMeta, sealed
 	}
 	if errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) {
 		return nil // a newer value was sealed under the new key already
+	}
+	return r.tolerate(err)
+}
+
+func (r *resealing) other(ctx context.Context, c store.Ciphertext) error {
+	if r.current(c.Sealed) {
+		return nil
+	}
+	fresh, err := r.again(c.Binding, c.Sealed)
+	if err == nil {
+		err = r.vault.db.InTx(ctx, c.Place, func(tx *store.Tx) error { return tx.Reseal(ctx, c, fresh) })
+	}
+	if errors.Is(err, store.ErrStale) {
+		return nil
+	}
+	return r.tolerate(err)
+}
+
+// spilled seals an answer in the spill folder anew.
+func (r *resealing) spilled(ctx context.Context, x spilled) error {
+	if r.current(x.Sealed) {
+		return nil
+	}
+	conn, _, err := r.vault.db.Connection(ctx, r.scope, x.Connection)
+	if err != nil {
+		return r.tolerate(err)
+	}
+	b := answerBinding(&conn)
+	b.Revision = x.Revision
+	if x.Sealed, err = r.again(b, x.Sealed); err == nil {
+		err = r.vault.keep.spill.put(x)
 	}
 	return r.tolerate(err)
 }

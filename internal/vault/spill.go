@@ -306,20 +306,6 @@ func (v *Vault) eachSpilled(organization claviger.OrganizationID, f func(spilled
 	return nil
 }
 
-// resealSpilled seals an answer in the folder anew.
-func (v *Vault) resealSpilled(ctx context.Context, scope claviger.Scope, x spilled, again func(claviger.Binding, claviger.Sealed) (claviger.Sealed, error)) error {
-	conn, _, err := v.db.Connection(ctx, scope, x.Connection)
-	if err != nil {
-		return err
-	}
-	b := answerBinding(&conn)
-	b.Revision = x.Revision
-	if x.Sealed, err = again(b, x.Sealed); err != nil {
-		return err
-	}
-	return v.keep.spill.put(x)
-}
-
 // keyed is the keyset that an answer is sealed under: that of before the request, so that
 // sealing needs no database.
 func (h *holding) keyed(ctx context.Context) (*seal.Keyset, error) {

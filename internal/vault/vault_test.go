@@ -254,23 +254,26 @@ func (r *room) replace(t *testing.T, id claviger.ConnectionID, value string) {
 	}
 }
 
-func (r *room) rotate(t *testing.T) {
+func (r *room) rotate(t *testing.T) { t.Helper(); rotateKeys(t, r.gate, r.vault, r.caller) }
+
+// rotateKeys gives the caller's organization another key and seals everything anew.
+func rotateKeys(t *testing.T, g *gate.Gate, v *vault.Vault, caller claviger.Caller) {
 	t.Helper()
-	resource := claviger.Resource{Type: "keyset", Organization: r.caller.Scope.Organization()}
-	err := r.gate.Change(t.Context(), r.caller, claviger.KeysRotate, resource, func(tx *store.Tx, ticket *gate.Ticket) error {
-		return r.vault.Rotate(t.Context(), ticket, tx)
+	resource := claviger.Resource{Type: "keyset", Organization: caller.Scope.Organization()}
+	err := g.Change(t.Context(), caller, claviger.KeysRotate, resource, func(tx *store.Tx, ticket *gate.Ticket) error {
+		return v.Rotate(t.Context(), ticket, tx)
 	})
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	ticket, err := r.gate.Admit(t.Context(), r.caller, claviger.KeysRotate, resource, "")
+	ticket, err := g.Admit(t.Context(), caller, claviger.KeysRotate, resource, "")
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	defer ticket.Done(gate.Ending{})
-	if err := r.vault.Reseal(t.Context(), ticket, func(claviger.ConnectionID) {}); err != nil {
+	if err := v.Reseal(t.Context(), ticket, func(claviger.ConnectionID) {}); err != nil {
 		t.Error(err)
 	}
 }
