@@ -105,8 +105,9 @@ type ConnectFlow struct {
 	FinishTries        int
 	Delivery           Delivery
 	ReturnURL          string
-	Revision           int64 // grows with each sealing; bound into the ciphertext
-	Issued             Issue // of the tokens that wait
+	Revision           int64    // grows with each sealing; bound into the ciphertext
+	Issued             Issue    // of the tokens that wait
+	Device             *Pairing // of a flow without a browser of ours; nil for any other
 	Fault              *Fault
 	Said               string // a vendor's own words for its refusal: plain, bounded, untrusted
 	// Revoking is what became of the tokens of a flow that was given up; nil: it had none.
@@ -123,6 +124,17 @@ type FlowRevocation struct {
 	Attempts         int
 	Reason           string    // why the last attempt failed, in claviger's words
 	NextAt, GiveUpAt time.Time // no attempt before the one, none after the other
+}
+
+// Pairing is a device flow under way (RFC 8628): a person types UserCode at the vendor,
+// or opens the complete address, and the vendor is asked now and then whether that has
+// happened.
+type Pairing struct {
+	UserCode                string
+	VerificationURI         string
+	VerificationURIComplete string        // has the code in it; empty if the vendor makes none
+	Interval                time.Duration // the least time between two questions
+	NextAt                  time.Time     // of the next one
 }
 
 // Verb is what completing the flow does to its connection.

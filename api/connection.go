@@ -33,33 +33,37 @@ type UpdateConnection struct {
 // Connection is named, encrypted credentials for one connector, as far as they may
 // be seen.
 type Connection struct {
-	ID               string            `json:"id" example:"conn_01jd5z8k4xe3vbmt0q6y2r9whc"`
-	Object           string            `json:"object" enum:"connection"`
-	Connector        string            `json:"connector" example:"github"`
-	ConnectorVersion int               `json:"connectorVersion" doc:"The version of the connector that it was made with or moved to"`
-	AuthMethod       string            `json:"authMethod" example:"token"`
-	Name             string            `json:"name" example:"production"`
-	WorkspaceID      string            `json:"workspaceId"`
-	OwnerID          string            `json:"ownerId" doc:"The person, application or token subject that made it"`
-	Usage            string            `json:"usage" enum:"api,webhookInbound,syncExecution,callback,messageInbound,messageOutbound,provisioning"`
-	Visibility       string            `json:"visibility" enum:"workspace,personal"`
-	Status           string            `json:"status" enum:"pending,active,reauthorization_required,disabled,revoked"`
-	HealthStatus     string            `json:"healthStatus" enum:"healthy,unhealthy,unknown" doc:"What the last check found"`
-	LastError        *Fault            `json:"lastError" doc:"Why the last check or use failed; null if it did not"`
-	Account          Account           `json:"account" doc:"The vendor's account behind it"`
-	GrantedScopes    []string          `json:"grantedScopes" doc:"Permissions that the vendor reported"`
-	Credentials      map[string]string `json:"credentials" doc:"Every key that holds a value, every value redacted"`
-	Settings         map[string]string `json:"settings"`
-	Metadata         map[string]string `json:"metadata"`
-	Tags             map[string]string `json:"tags"`
-	Warnings         []string          `json:"warnings,omitempty" doc:"What looked unusual and was accepted"`
-	Revocations      []Revocation      `json:"revocations,omitempty" doc:"Of a deleted connection: what came of each token at the vendor"`
-	AuthorizeURL     string            `json:"authorizeUrl,omitempty" doc:"Of a new pending connection: where the person who consents opens it, within ten minutes"`
-	ExpiresAt        *time.Time        `json:"expiresAt" doc:"When the credential ends; of a new pending connection, when authorizeUrl does"`
-	LastUsedAt       *time.Time        `json:"lastUsedAt"`
-	LastCheckedAt    *time.Time        `json:"lastCheckedAt"`
-	CreatedAt        time.Time         `json:"createdAt"`
-	UpdatedAt        time.Time         `json:"updatedAt"`
+	ID                      string            `json:"id" example:"conn_01jd5z8k4xe3vbmt0q6y2r9whc"`
+	Object                  string            `json:"object" enum:"connection"`
+	Connector               string            `json:"connector" example:"github"`
+	ConnectorVersion        int               `json:"connectorVersion" doc:"The version of the connector that it was made with or moved to"`
+	AuthMethod              string            `json:"authMethod" example:"token"`
+	Name                    string            `json:"name" example:"production"`
+	WorkspaceID             string            `json:"workspaceId"`
+	OwnerID                 string            `json:"ownerId" doc:"The person, application or token subject that made it"`
+	Usage                   string            `json:"usage" enum:"api,webhookInbound,syncExecution,callback,messageInbound,messageOutbound,provisioning"`
+	Visibility              string            `json:"visibility" enum:"workspace,personal"`
+	Status                  string            `json:"status" enum:"pending,active,reauthorization_required,disabled,revoked"`
+	HealthStatus            string            `json:"healthStatus" enum:"healthy,unhealthy,unknown" doc:"What the last check found"`
+	LastError               *Fault            `json:"lastError" doc:"Why the last check or use failed; null if it did not"`
+	Account                 Account           `json:"account" doc:"The vendor's account behind it"`
+	GrantedScopes           []string          `json:"grantedScopes" doc:"Permissions that the vendor reported"`
+	Credentials             map[string]string `json:"credentials" doc:"Every key that holds a value, every value redacted"`
+	Settings                map[string]string `json:"settings"`
+	Metadata                map[string]string `json:"metadata"`
+	Tags                    map[string]string `json:"tags"`
+	Warnings                []string          `json:"warnings,omitempty" doc:"What looked unusual and was accepted"`
+	Revocations             []Revocation      `json:"revocations,omitempty" doc:"Of a deleted connection: what came of each token at the vendor"`
+	AuthorizeURL            string            `json:"authorizeUrl,omitempty" doc:"Of a new pending connection: where the person who consents opens it, within ten minutes"`
+	UserCode                string            `json:"userCode,omitempty" doc:"Of a new pending connection by a device method: show it with verificationUri to the person who consents"`
+	VerificationURI         string            `json:"verificationUri,omitempty" doc:"The vendor's page where userCode is typed"`
+	VerificationURIComplete string            `json:"verificationUriComplete,omitempty" doc:"The same with the code in it, if the vendor has that"`
+	Interval                int               `json:"interval,omitempty" doc:"How often the vendor is asked at first, in seconds"`
+	ExpiresAt               *time.Time        `json:"expiresAt" doc:"When the credential ends; of a new pending connection, when authorizeUrl or userCode does"`
+	LastUsedAt              *time.Time        `json:"lastUsedAt"`
+	LastCheckedAt           *time.Time        `json:"lastCheckedAt"`
+	CreatedAt               time.Time         `json:"createdAt"`
+	UpdatedAt               time.Time         `json:"updatedAt"`
 }
 
 // Account is the vendor's account behind a connection; empty where it is unknown.

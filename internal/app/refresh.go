@@ -27,7 +27,7 @@ const (
 // keepFresh lets the vault refresh tokens through the same way out as calls take.
 func (a *App) keepFresh(out *egress.Client) error {
 	return a.vault.KeepFresh(vault.Refresh{
-		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource}, Caller: authn.System,
+		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource, Nonces: oauth.NewNonces()}, Caller: authn.System,
 		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued,
 		Spill: a.config.SpillDir, Log: a.log,
 	})

@@ -126,7 +126,7 @@ func New(c Config) *Broker {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	b.connecting = connecting{
-		oauth: &oauth.Client{Egress: c.Egress, Now: b.now, Random: b.random}, act: c.Connecting, refusals: rate.NewLimiter(5, 50),
+		oauth: &oauth.Client{Egress: c.Egress, Now: b.now, Random: b.random, Nonces: oauth.NewNonces()}, act: c.Connecting, refusals: rate.NewLimiter(5, 50),
 	}
 	return b
 }

@@ -13,6 +13,7 @@ import (
 	"claviger/internal/jobs"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // Return is the input of [Broker.Callback]: what a browser brought back from a vendor.
@@ -146,7 +147,7 @@ func (r *redemption) run(ctx context.Context, in Return, state string) (Arrival,
 	if r.live, err = b.flowLive(ctx, r.caller, &r.flow); err != nil {
 		return Arrival{}, err
 	}
-	if r.config, err = b.oauthConfig(ctx, r.live); err != nil {
+	if r.config, err = b.oauthConfig(ctx, r.caller.Scope, r.live); err != nil {
 		return Arrival{}, err
 	}
 	back, err := oauth.ParseCallback(r.config, state, in.Method, in.RawQuery)
@@ -164,7 +165,11 @@ func (r *redemption) run(ctx context.Context, in Return, state string) (Arrival,
 		return Arrival{}, err
 	}
 	r.note(ctx)
-	return b.await(ctx, r.caller, &r.flow, r.live, r.creds)
+	code, err := b.finishCode(r.flow.Delivery)
+	if err != nil {
+		return Arrival{}, err
+	}
+	return b.await(ctx, r.caller, &r.flow, r.live, r.creds, code)
 }
 
 // redeem trades the code for tokens, once, under a ticket.
@@ -185,21 +190,34 @@ func (r *redemption) redeem(ctx context.Context, back oauth.Callback) (err error
 	if err != nil {
 		return err
 	}
-	if r.client, err = b.vault.Client(ctx, t, r.live.connector.Key, r.live.method.Key); err != nil {
+	if r.client, err = b.vault.ClientOf(ctx, t, r.live.connector.Key, r.live.method, values); err != nil {
 		return err
 	}
 	attempt := b.connecting.oauth.Exchange(ctx, r.config, r.client, oauth.Code{
 		Code: back.Code, Verifier: values[verifierKey], RedirectURI: r.flow.RedirectURI,
-	}, nil)
+	}, r.proof(values))
 	ending.StatusCode = attempt.Raw.Status
 	if attempt.Outcome != oauth.Answered {
 		return attempt.Err
 	}
-	if r.tokens, err = oauth.Parse(r.config, r.client, attempt.Raw); err != nil {
+	return r.take(ctx, attempt.Raw, values)
+}
+
+// proof answers what a request of the flow proves its key with, nil for none.
+func (r *redemption) proof(values claviger.Credentials) *oauth.Proof {
+	if !r.config.Rules.DPoP {
+		return nil
+	}
+	return &oauth.Proof{Key: values[vault.ProofKey]}
+}
+
+// take reads the tokens of an answer, to be kept with what the flow brings.
+func (r *redemption) take(ctx context.Context, raw oauth.Raw, values claviger.Credentials) (err error) {
+	if r.tokens, err = oauth.Parse(r.config, r.client, raw); err != nil {
 		return err
 	}
 	var grant store.Grant
-	r.creds, grant = b.vault.Issued(&r.flow.Draft, r.config.Rules, r.tokens, r.flow.Scopes, nil)
+	r.creds, grant = r.broker.vault.Issued(&r.flow.Draft, r.config.Rules, r.tokens, r.flow.Scopes, brought(values))
 	r.flow.Issued = claviger.Issue{
 		IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt, RefreshExpiresAt: grant.RefreshExpiresAt, KeepAt: grant.KeepAt,
 	}
@@ -243,7 +261,7 @@ func (r *redemption) identify(ctx context.Context) error {
 		draft.Health, draft.LastError = verdict(p)
 		draft.LastCheckedAt = b.now()
 	case draft.Account.ID == "" && r.config.Endpoints.Userinfo != "":
-		account, err := b.connecting.oauth.Userinfo(ctx, r.config, r.tokens.Access, "", nil)
+		account, err := b.connecting.oauth.Userinfo(ctx, r.config, r.tokens.Access, "", r.proof(r.creds))
 		if err != nil {
 			return err
 		}

@@ -34,22 +34,22 @@ type Finish struct {
 }
 
 // await keeps credentials, sealed and of no use, until the application says that it was
-// the right person, and answers what the browser carries to it.
-func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, l *live, creds claviger.Credentials) (Arrival, error) {
-	code, err := b.finishCode(f.Delivery)
-	if err != nil {
-		return Arrival{}, err
-	}
+// the right person, and answers what the browser carries to it. Without a code nobody can
+// finish yet.
+func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, l *live, creds claviger.Credentials, code string) (Arrival, error) {
 	if err := b.vault.Prepare(ctx, f.Organization); err != nil {
 		return Arrival{}, err
 	}
 	draft := f.Draft
 	draft.SecretKeys = slices.Sorted(maps.Keys(creds))
 	issued := f.Issued
-	err = b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
+	err := b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
 		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
 			now.Status, now.Draft, now.Issued, now.Revision = claviger.ConnectAwaiting, draft, issued, now.Revision+1
-			now.FinishHash, now.ExpiresAt = finishHash(now.ID, code), b.now().Add(flowLife)
+			now.ExpiresAt = b.now().Add(flowLife)
+			if code != "" {
+				now.FinishHash = finishHash(now.ID, code)
+			}
 			sealed, err := b.vault.SealFlow(ctx, t, &now, creds)
 			return now, sealed, err
 		})
@@ -73,11 +73,16 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 	if err != nil {
 		return Arrival{}, err
 	}
-	a := Arrival{Flow: *f, Connector: l.connector.Name, Code: code, Origin: origin(f.ReturnURL)}
+	return arrival(f, l.connector.Name, code), nil
+}
+
+// arrival is what a browser carries to the application.
+func arrival(f *claviger.ConnectFlow, connector, code string) Arrival {
+	a := Arrival{Flow: *f, Connector: connector, Code: code, Origin: origin(f.ReturnURL)}
 	if f.ReturnURL != "" {
 		a.ReturnTo = returnTo(f.ReturnURL, url.Values{"sessionId": {string(f.Session)}, "finishCode": {code}})
 	}
-	return a, nil
+	return a
 }
 
 func sessionEnded() *claviger.Error {
@@ -349,8 +354,8 @@ func grantOf(f *claviger.ConnectFlow) store.Grant {
 // one: vendors that issue it at the first consent only mean it to stay. It is the same
 // account's, or nobody's.
 func (b *Broker) keepRefresh(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) error {
-	if !f.Reconnect || creds[vault.AccessToken].Empty() || !creds[vault.RefreshToken].Empty() {
-		return nil
+	if !f.Reconnect || creds[vault.AccessToken].Empty() || !creds[vault.RefreshToken].Empty() || !creds[vault.ProofKey].Empty() {
+		return nil // or the old one is bound to the key before
 	}
 	old, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
 	if err != nil || sealed == nil || old.Account.ID == "" || old.Account.ID != f.Draft.Account.ID || !slices.Contains(old.SecretKeys, vault.RefreshToken) {

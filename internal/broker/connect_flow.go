@@ -7,11 +7,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"time"
 
 	"claviger"
 	"claviger/internal/gate"
+	"claviger/internal/jobs"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
 	"claviger/internal/vault"
@@ -26,20 +28,27 @@ const (
 	verifierKey = "verifier"
 )
 
-// Departure is where a browser goes, and the cookie that it must bring back.
+// Departure is where a browser goes, and the cookie that it must bring back. Of a flow for
+// devices it goes nowhere: it shows Pairing until Arrival is there.
 type Departure struct {
-	Location string
-	Cookie   string
+	Location  string
+	Cookie    string
+	Connector string // its name, with Pairing
+	Pairing   *claviger.Pairing
+	Arrival   *Arrival
 }
 
 // consents reports whether a method's tokens come from a person's consent.
-func consents(m *claviger.AuthMethod) bool {
-	return m.OAuth != nil && m.OAuth.Grant == claviger.GrantAuthorizationCode
+func consents(m *claviger.AuthMethod) bool { return m.OAuth != nil && !m.OAuth.Grant.Unattended() }
+
+// pairs reports whether that person consents on another device.
+func pairs(m *claviger.AuthMethod) bool {
+	return m.OAuth != nil && m.OAuth.Grant == claviger.GrantDevice
 }
 
 // beginConnection stores a connection that waits for a person's consent, and the flow
-// that gets it.
-func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live) (Connected, error) {
+// that gets it. creds are the OAuth client that the connection brings, if it does.
+func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live, creds claviger.Credentials) (Connected, error) {
 	if u := l.conn.Usage; u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound {
 		return Connected{}, claviger.Invalid("usage", "user_delegated",
 			"A person consents to this connection, so it does not serve %s, which runs without one. Use a method of the organization's own.", u)
@@ -51,11 +60,15 @@ func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live
 	f := claviger.ConnectFlow{
 		Initiator: c.OwnerID(), Draft: l.conn, Existing: true, Scopes: l.method.OAuth.Scopes, Delivery: claviger.DeliverCode,
 	}
-	f, err := b.createFlow(ctx, c, f, func(tx *store.Tx) error { return tx.CreateConnection(ctx, c.Scope, l.conn, nil) })
+	f, err := b.createFlow(ctx, c, l, f, creds, func(tx *store.Tx) error { return tx.CreateConnection(ctx, c.Scope, l.conn, nil) })
 	if err != nil {
 		return Connected{}, err
 	}
-	return Connected{Connection: l.conn, AuthorizeURL: b.startURL(f.ID), AuthorizeBy: f.ExpiresAt}, nil
+	out := Connected{Connection: l.conn, Pairing: f.Device, AuthorizeBy: f.ExpiresAt}
+	if f.Device == nil {
+		out.AuthorizeURL = b.startURL(f.ID)
+	}
+	return out, nil
 }
 
 // startURL is claviger's own address, where a browser gets its cookie and is sent on.
@@ -65,13 +78,12 @@ func (b *Broker) startURL(id claviger.FlowID) string {
 
 // canConsent refuses before anything is stored what could not be consented to.
 func (b *Broker) canConsent(ctx context.Context, s claviger.Scope, l *live) error {
-	if err := b.checkPublicURL(); err != nil {
-		return err
+	if !pairs(l.method) {
+		if err := b.checkPublicURL(); err != nil {
+			return err
+		}
 	}
-	if l.method.OAuth.DPoP {
-		return dpopUnsupported(l.connector)
-	}
-	if _, err := b.resolveOAuth(l); err != nil {
+	if _, err := b.resolveOAuth(l); err != nil || l.method.BringsClient() {
 		return err
 	}
 	_, _, err := b.db.OAuthClient(ctx, s, l.connector.Key, l.method.Key)
@@ -91,24 +103,26 @@ func (b *Broker) resolveOAuth(l *live) (oauth.Config, error) {
 
 // oauthConfig is [Broker.resolveOAuth], completed by discovery where the document gives
 // an issuer in place of addresses.
-func (b *Broker) oauthConfig(ctx context.Context, l *live) (oauth.Config, error) {
+func (b *Broker) oauthConfig(ctx context.Context, s claviger.Scope, l *live) (oauth.Config, error) {
 	cfg, err := b.resolveOAuth(l)
 	if err != nil || cfg.Issuer == "" {
 		return cfg, err
 	}
 	e := cfg.Endpoints
-	if e.Token != "" && (e.Authorize != "" || !consents(l.method)) && (e.Keys != "" || !cfg.Rules.OIDC.IDToken) {
+	first := e.Authorize != "" || mints(l.method)
+	if pairs(l.method) {
+		first = e.Device != ""
+	}
+	if e.Token != "" && first && (e.Keys != "" || !cfg.Rules.OIDC.IDToken) {
 		return cfg, nil
 	}
-	m, err := b.connecting.oauth.Discover(ctx, cfg)
-	if err != nil {
-		return cfg, err
-	}
-	return cfg.WithMetadata(m), nil
+	return b.vault.Discovered(ctx, s, b.connecting.oauth, &l.conn, cfg)
 }
 
-// createFlow stores a flow that begins now, with what else belongs to the same change.
-func (b *Broker) createFlow(ctx context.Context, c claviger.Caller, f claviger.ConnectFlow, also func(*store.Tx) error) (claviger.ConnectFlow, error) {
+// createFlow stores a flow that begins now, with the credentials that the connection
+// brings and with what else belongs to the same change. That of a method for devices
+// begins at the vendor, and a job asks there how it goes on.
+func (b *Broker) createFlow(ctx context.Context, c claviger.Caller, l *live, f claviger.ConnectFlow, values claviger.Credentials, also func(*store.Tx) error) (claviger.ConnectFlow, error) {
 	id, err := b.newID(claviger.PrefixFlow)
 	if err != nil {
 		return f, err
@@ -116,11 +130,31 @@ func (b *Broker) createFlow(ctx context.Context, c claviger.Caller, f claviger.C
 	now := b.now()
 	f.ID, f.Organization, f.Workspace = claviger.FlowID(id), f.Draft.Organization, f.Draft.Workspace
 	f.Status, f.CreatedAt, f.ExpiresAt = claviger.ConnectOpen, now, now.Add(flowLife)
-	err = b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, _ *gate.Ticket) error {
+	if pairs(l.method) {
+		if values, err = b.pair(ctx, c, l, &f, values); err != nil {
+			return f, err
+		}
+	}
+	if len(values) > 0 {
+		f.Revision = 1
+		if err := b.vault.Prepare(ctx, f.Organization); err != nil {
+			return f, err
+		}
+	}
+	err = b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) (err error) {
 		if err := also(tx); err != nil {
 			return err
 		}
-		return tx.CreateConnectFlow(ctx, c.Scope, f, nil)
+		var sealed claviger.Sealed
+		if len(values) > 0 {
+			if sealed, err = b.vault.SealFlow(ctx, t, &f, values); err != nil {
+				return err
+			}
+		}
+		if err := tx.CreateConnectFlow(ctx, c.Scope, f, sealed); err != nil || f.Device == nil {
+			return err
+		}
+		return b.insert(ctx, tx, jobPairing, pairing{f.Organization, f.ID}, jobs.Options{After: f.Device.Interval})
 	})
 	return f, conflict(err)
 }
@@ -132,11 +166,14 @@ func (b *Broker) createFlow(ctx context.Context, c claviger.Caller, f claviger.C
 // Errors: KindNotFound for no such flow, KindConflict with code flow_ended once it has
 // been to the vendor and back or its time is over.
 func (b *Broker) StartFlow(ctx context.Context, id claviger.FlowID, cookie string, from claviger.Request) (Departure, error) {
-	f, _, err := b.flow(ctx, id)
+	f, sealed, err := b.flow(ctx, id)
 	if err != nil {
 		return Departure{}, err
 	}
 	c := b.connecting.act(f.Organization, f.Workspace, string(f.ID), from)
+	if f.Device != nil {
+		return b.showPairing(ctx, c, &f, cookie)
+	}
 	if err := b.startable(&f); err != nil {
 		return Departure{}, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), err)
 	}
@@ -149,7 +186,7 @@ func (b *Broker) StartFlow(ctx context.Context, id claviger.FlowID, cookie strin
 			return Departure{}, err
 		}
 	}
-	cfg, err := b.oauthConfig(ctx, l)
+	cfg, err := b.oauthConfig(ctx, c.Scope, l)
 	if err != nil {
 		return Departure{}, err
 	}
@@ -157,11 +194,11 @@ func (b *Broker) StartFlow(ctx context.Context, id claviger.FlowID, cookie strin
 	if err != nil {
 		return Departure{}, err
 	}
-	location, err := b.authorizeURL(ctx, c, l, cfg, &f, ask)
+	location, values, err := b.authorizeURL(ctx, c, l, cfg, &f, sealed, ask)
 	if err != nil {
 		return Departure{}, err
 	}
-	return Departure{Location: location, Cookie: cookie}, b.depart(ctx, c, &f, ask, cookie)
+	return Departure{Location: location, Cookie: cookie}, b.depart(ctx, c, &f, ask, values, cookie)
 }
 
 func (b *Broker) flow(ctx context.Context, id claviger.FlowID) (claviger.ConnectFlow, claviger.Sealed, error) {
@@ -178,9 +215,13 @@ func (b *Broker) flow(ctx context.Context, id claviger.FlowID) (claviger.Connect
 
 func (b *Broker) startable(f *claviger.ConnectFlow) error {
 	if f.Status != claviger.ConnectOpen && f.Status != claviger.ConnectStarted || !b.now().Before(f.ExpiresAt) || f.Starts >= maxStarts {
-		return claviger.Errorf(claviger.KindConflict, "flow_ended", "This link was used already, or its time is over. Go back to the application and start again.")
+		return flowEnded()
 	}
 	return b.checkPublicURL()
+}
+
+func flowEnded() *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "flow_ended", "This link was used already, or its time is over. Go back to the application and start again.")
 }
 
 // flowLive joins a flow's draft with its connector.
@@ -204,35 +245,60 @@ func (b *Broker) authorization(cfg oauth.Config, f *claviger.ConnectFlow) (a oau
 	if a.Verifier, err = b.connecting.oauth.NewVerifier(); err != nil {
 		return a, err
 	}
+	if cfg.Rules.DPoP {
+		if a.ProofKey, err = b.connecting.oauth.NewProofKey(); err != nil {
+			return a, err
+		}
+	}
 	if cfg.Rules.OIDC.Nonce {
 		a.Nonce, err = b.connecting.oauth.NewState()
 	}
 	return a, err
 }
 
-// authorizeURL answers the vendor's page. The client's registration is opened for it
-// under a ticket, since a pushed request proves the client.
-func (b *Broker) authorizeURL(ctx context.Context, c claviger.Caller, l *live, cfg oauth.Config, f *claviger.ConnectFlow, ask oauth.Authorization) (location string, err error) {
+// authorizeURL answers the vendor's page, and what the flow keeps for its return. The
+// client's registration is opened for it under a ticket, since a pushed request proves
+// the client.
+func (b *Broker) authorizeURL(ctx context.Context, c claviger.Caller, l *live, cfg oauth.Config, f *claviger.ConnectFlow, sealed claviger.Sealed, ask oauth.Authorization) (location string, values claviger.Credentials, err error) {
 	r := f.Resource()
 	r.Host = hostOf(cfg.Endpoints.Authorize)
 	t, err := b.gate.Admit(ctx, c, f.Verb(), r, "")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer func() { t.Done(gate.Ending{Err: err, Host: r.Host}) }()
-	client, err := b.vault.Client(ctx, t, l.connector.Key, l.method.Key)
+	values = claviger.Credentials{}
+	if sealed != nil {
+		if values, err = b.vault.OpenFlow(ctx, t, f, sealed); err != nil {
+			return "", nil, err
+		}
+	}
+	client, err := b.vault.ClientOf(ctx, t, l.connector.Key, l.method, values)
 	if err != nil {
-		return "", err
+		return "", nil, err
+	}
+	values[verifierKey] = ask.Verifier
+	if !ask.ProofKey.Empty() {
+		values[vault.ProofKey] = ask.ProofKey
 	}
 	if cfg.Rules.PAR {
 		location, _, err = b.connecting.oauth.Push(ctx, cfg, client, ask)
-		return location, err
+		return location, values, err
 	}
-	return oauth.AuthorizeURL(cfg, client, ask)
+	location, err = oauth.AuthorizeURL(cfg, client, ask)
+	return location, values, err
+}
+
+// brought answers those of a flow's sealed values that its connection will keep.
+func brought(values claviger.Credentials) claviger.Credentials {
+	kept := maps.Clone(values)
+	delete(kept, verifierKey)
+	delete(kept, deviceKey)
+	return kept
 }
 
 // depart binds the flow to this departure.
-func (b *Broker) depart(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, ask oauth.Authorization, cookie string) error {
+func (b *Broker) depart(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, ask oauth.Authorization, values claviger.Credentials, cookie string) error {
 	if err := b.vault.Prepare(ctx, f.Organization); err != nil {
 		return err
 	}
@@ -244,7 +310,7 @@ func (b *Broker) depart(ctx context.Context, c claviger.Caller, f *claviger.Conn
 			now.Status, now.Starts, now.Revision = claviger.ConnectStarted, now.Starts+1, now.Revision+1
 			now.StateHash, now.BrowserHash = digest(ask.State), digest(cookie)
 			now.RedirectURI, now.Nonce = ask.RedirectURI, ask.Nonce
-			sealed, err := b.vault.SealFlow(ctx, t, &now, claviger.Credentials{verifierKey: ask.Verifier})
+			sealed, err := b.vault.SealFlow(ctx, t, &now, values)
 			return now, sealed, err
 		})
 		return err

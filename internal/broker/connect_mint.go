@@ -2,27 +2,25 @@ package broker
 
 import (
 	"context"
+	"maps"
 
 	"claviger"
+	"claviger/internal/catalog"
 	"claviger/internal/gate"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
-// mints reports whether a method's tokens are the client's own: nobody consents, and the
-// organization's registration is all that is needed.
-func mints(m *claviger.AuthMethod) bool {
-	return m.OAuth != nil && m.OAuth.Grant == claviger.GrantClientCredentials && len(m.Fields) == 0
-}
+// mints reports whether a method's tokens are asked for by whoever has its credentials,
+// and nobody consents.
+func mints(m *claviger.AuthMethod) bool { return m.OAuth != nil && m.OAuth.Grant.Unattended() }
 
-// mintConnection makes a connection whose tokens the organization's client gets for
-// itself (RFC 6749, section 4.4). They are proved before anything is stored, unless the
-// caller says otherwise.
+// mintConnection makes a connection whose tokens a client gets for itself: the
+// organization's, or one that the connection brings. They are proved before anything is
+// stored, unless the caller says otherwise.
 func (b *Broker) mintConnection(ctx context.Context, c claviger.Caller, l *live, in NewConnection) (Connected, error) {
-	if len(in.Credentials) > 0 {
-		return Connected{}, claviger.Invalid("credentials", "unknown_credential", "This method takes none: it uses the organization's OAuth client, PUT /v1/connectors/%s/client.", l.connector.Key)
-	}
-	creds, grant, err := b.mint(ctx, c, l)
+	creds, grant, err := b.mint(ctx, c, claviger.ConnectionsCreate, l, in.Credentials)
 	if err != nil {
 		return Connected{}, err
 	}
@@ -53,20 +51,25 @@ func (b *Broker) mintConnection(ctx context.Context, c claviger.Caller, l *live,
 	return Connected{Connection: l.conn}, conflict(err)
 }
 
-// mint asks the vendor for the first tokens, under a ticket.
-func (b *Broker) mint(ctx context.Context, c claviger.Caller, l *live) (creds claviger.Credentials, grant store.Grant, err error) {
+// mint asks the vendor for tokens, under a ticket, and takes them into l's connection.
+// given are the connection's own credentials, as they will be stored.
+func (b *Broker) mint(ctx context.Context, c claviger.Caller, v claviger.Verb, l *live, given claviger.Credentials) (creds claviger.Credentials, grant store.Grant, err error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	if l.method.OAuth.DPoP {
-		return nil, grant, dpopUnsupported(l.connector)
-	}
-	cfg, err := b.oauthConfig(ctx, l)
+	cfg, err := b.oauthConfig(ctx, c.Scope, l)
 	if err != nil {
 		return nil, grant, err
 	}
+	kept := claviger.Credentials{}
+	maps.Copy(kept, given)
+	if cfg.Rules.DPoP {
+		if kept[vault.ProofKey], err = b.connecting.oauth.NewProofKey(); err != nil {
+			return nil, grant, err
+		}
+	}
 	r := l.resource
 	r.Host = hostOf(cfg.Endpoints.Token)
-	t, err := b.gate.Admit(ctx, c, claviger.ConnectionsCreate, r, "")
+	t, err := b.gate.Admit(ctx, c, v, r, "")
 	if err != nil {
 		return nil, grant, err
 	}
@@ -75,23 +78,66 @@ func (b *Broker) mint(ctx context.Context, c claviger.Caller, l *live) (creds cl
 		ending.Err = err
 		t.Done(ending)
 	}()
-	client, err := b.vault.Client(ctx, t, l.connector.Key, l.method.Key)
-	if err != nil {
+	m := vault.Minting{Config: cfg, Settings: l.conn.Settings, Scopes: cfg.Rules.Scopes}
+	if m.Values, err = b.vault.Resolve(ctx, t, kept); err != nil {
 		return nil, grant, err
 	}
-	attempt := b.connecting.oauth.ClientCredentials(ctx, cfg, client, cfg.Rules.Scopes, nil)
+	if m.Client, err = b.vault.ClientOf(ctx, t, l.connector.Key, l.method, m.Values); err != nil {
+		return nil, grant, err
+	}
+	if m.Subject, err = b.vault.SubjectOf(ctx, c, claviger.ConnectionsProxy, &l.conn, m.Values); err != nil {
+		return nil, grant, err
+	}
+	attempt := vault.Mint(ctx, b.connecting.oauth, m)
 	ending.StatusCode = attempt.Raw.Status
 	if attempt.Outcome != oauth.Answered {
 		return nil, grant, attempt.Err
 	}
-	tokens, err := oauth.Parse(cfg, client, attempt.Raw)
+	tokens, err := oauth.Parse(cfg, m.Client, attempt.Raw)
 	if err != nil {
 		return nil, grant, err
 	}
-	creds, grant = b.vault.Issued(&l.conn, cfg.Rules, tokens, cfg.Rules.Scopes, nil)
+	creds, grant = b.vault.Issued(&l.conn, cfg.Rules, tokens, cfg.Rules.Scopes, kept)
 	return creds, grant, nil
 }
 
-func dpopUnsupported(k *claviger.Connector) *claviger.Error {
-	return claviger.Errorf(claviger.KindConflict, "dpop_unsupported", "Tokens of %s are bound to a key (DPoP), which connections cannot use yet.", k.Name)
+// remint takes new credentials of a connection that gets its tokens with them: it asks
+// for tokens at once, so that a wrong key leaves the old one in use.
+func (r *renewal) remint(ctx context.Context) error {
+	l := r.live
+	if !mints(l.method) || len(l.method.Fields) == 0 {
+		return tokensStay(true)
+	}
+	if err := r.merge(ctx); err != nil {
+		return err
+	}
+	fields := claviger.Credentials{}
+	for name, value := range r.creds {
+		_, given := r.in.Credentials[name]
+		if _, ok := l.method.Field(name); ok || given {
+			fields[name] = value
+		}
+	}
+	var err error
+	if r.warnings, err = catalog.CheckCredentials(l.method, fields); err != nil {
+		return err
+	}
+	if err := describeCredentials(l, fields); err != nil {
+		return err
+	}
+	creds, grant, err := r.broker.mint(ctx, r.caller, claviger.ConnectionsUpdate, l, fields)
+	if err != nil {
+		return err
+	}
+	r.creds, r.grant = creds, &grant
+	l.conn.Revision = r.old.Revision + 1
+	if r.in.SkipValidation {
+		l.conn.Health, l.conn.LastError = claviger.HealthUnknown, nil
+		r.activate()
+		return nil
+	}
+	granted := l.conn.GrantedScopes
+	err = r.prove(ctx)
+	l.conn.GrantedScopes = granted
+	return err
 }

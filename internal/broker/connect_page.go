@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -9,6 +10,7 @@ import (
 
 	"claviger"
 	"claviger/internal/catalog"
+	"claviger/internal/gate"
 	"claviger/internal/store"
 	"claviger/internal/vault"
 )
@@ -106,7 +108,7 @@ func (b *Broker) choices(ctx context.Context, c claviger.Caller, s claviger.Conn
 	var out []ConnectChoice
 	for i := range k.Auth {
 		m := &k.Auth[i]
-		if m.OAuth != nil && (!consents(m) || len(m.Fields) > 0) || old != nil && m.Key != old.AuthMethod {
+		if mints(m) || m.OAuth != nil && len(m.Fields) > 0 && old == nil || old != nil && m.Key != old.AuthMethod {
 			continue // a grant without a person, a client of one's own, or another way than before
 		}
 		settings := s.Settings
@@ -148,12 +150,15 @@ func (b *Broker) consentFacts(ctx context.Context, c claviger.Caller, choice *Co
 	if full, err := catalog.CheckSettings(choice.Connector, fixedSettings(choice.Connector, settings)); err == nil {
 		if l, err := b.ready(claviger.Connection{Connector: choice.Connector.Key, AuthMethod: choice.Method.Key, Settings: full}, nil, choice.Connector); err == nil {
 			if cfg, err := b.resolveOAuth(l); err == nil {
-				choice.Vendor = origin(cfg.Endpoints.Authorize)
+				choice.Vendor = cmp.Or(origin(cfg.Endpoints.Authorize), origin(cfg.Endpoints.Device))
 				if choice.Vendor == "" {
 					choice.Vendor = origin(cfg.Issuer)
 				}
 			}
 		}
+	}
+	if choice.Method.BringsClient() {
+		return nil
 	}
 	_, _, err := b.db.OAuthClient(ctx, c.Scope, choice.Connector.Key, choice.Method.Key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -198,16 +203,44 @@ func (b *Broker) Connect(ctx context.Context, c claviger.Caller, form ConnectFor
 			return Arrival{}, err
 		}
 		f.Scopes = l.method.OAuth.Scopes
-		f, err = b.createFlow(ctx, c, f, func(*store.Tx) error { return nil })
+		client, err := b.storedClient(ctx, c, l, &f)
+		if err != nil {
+			return Arrival{}, err
+		}
+		f, err = b.createFlow(ctx, c, l, f, client, func(*store.Tx) error { return nil })
 		return Arrival{Flow: f, Connector: l.connector.Name}, err
 	}
 	if err := b.prove(ctx, c, l, &f, form.Credentials); err != nil {
 		return Arrival{}, err
 	}
-	if f, err = b.createFlow(ctx, c, f, func(*store.Tx) error { return nil }); err != nil {
+	if f, err = b.createFlow(ctx, c, l, f, nil, func(*store.Tx) error { return nil }); err != nil {
 		return Arrival{}, err
 	}
-	return b.await(ctx, c, &f, l, form.Credentials)
+	code, err := b.finishCode(f.Delivery)
+	if err != nil {
+		return Arrival{}, err
+	}
+	return b.await(ctx, c, &f, l, form.Credentials, code)
+}
+
+// storedClient answers the OAuth client that a connection brought when it was made, for
+// connecting it again. Opening it is a use.
+func (b *Broker) storedClient(ctx context.Context, c claviger.Caller, l *live, f *claviger.ConnectFlow) (claviger.Credentials, error) {
+	if !l.method.BringsClient() {
+		return nil, nil
+	}
+	conn, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
+	if err != nil || sealed == nil {
+		return nil, err
+	}
+	t, err := b.gate.Admit(ctx, c, f.Verb(), f.Resource(), "")
+	if err != nil {
+		return nil, err
+	}
+	stored, err := b.vault.Stored(ctx, t, &conn, sealed)
+	t.Done(gate.Ending{Err: err})
+	maps.DeleteFunc(stored, func(name string, _ claviger.Secret) bool { _, ok := l.method.Field(name); return !ok })
+	return stored, err
 }
 
 // maxAttempts is how often one session's page may ask a vendor about something: a page
@@ -310,7 +343,7 @@ func (b *Broker) choose(ctx context.Context, c claviger.Caller, s claviger.Conne
 	}
 	l.conn.Owner = s.User.ID
 	l.conn.Name = sessionName(k, s.User, l.conn.ID)
-	if m := l.method; m.OAuth != nil && !consents(m) {
+	if m := l.method; mints(m) || m.OAuth != nil && len(m.Fields) > 0 {
 		return nil, false, claviger.NotFound("auth method")
 	}
 	return l, false, nil
@@ -337,11 +370,13 @@ func (b *Broker) chooseAgain(ctx context.Context, c claviger.Caller, s claviger.
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err := catalog.CheckCredentials(l.method, form.Credentials); err != nil {
-		return nil, false, err
-	}
-	if err := describeCredentials(l, form.Credentials); err != nil {
-		return nil, false, err
+	if l.method.OAuth == nil {
+		if _, err := catalog.CheckCredentials(l.method, form.Credentials); err != nil {
+			return nil, false, err
+		}
+		if err := describeCredentials(l, form.Credentials); err != nil {
+			return nil, false, err
+		}
 	}
 	// A personal connection is its owner's to use; renewing it for the owner is what the
 	// session was made for.

@@ -26,11 +26,15 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 	if err != nil {
 		return Connected{}, err
 	}
-	if consents(l.method) && len(in.Credentials) == 0 {
-		return b.beginConnection(ctx, c, l)
-	}
-	if mints(l.method) {
-		return b.mintConnection(ctx, c, l, in)
+	switch {
+	case consents(l.method):
+		out, err := b.beginConnection(ctx, c, l, in.Credentials)
+		out.Warnings = warnings
+		return out, err
+	case mints(l.method):
+		out, err := b.mintConnection(ctx, c, l, in)
+		out.Warnings = warnings
+		return out, err
 	}
 	if !in.SkipValidation {
 		p, err := b.validate(ctx, c, claviger.ConnectionsCreate, l, in.Credentials)
@@ -99,9 +103,6 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	l, err := b.ready(conn, nil, connector)
 	if err != nil {
 		return nil, nil, err
-	}
-	if m := l.method; m.OAuth != nil && !mints(m) && (!consents(m) || len(m.Fields) > 0) {
-		return nil, nil, claviger.Invalid("authMethod", "unsupported_auth_type", "Connections by %s of %s cannot be made yet: only those that a person consents to or that the organization's own OAuth client gets for itself.", m.Key, connector.Key)
 	}
 	warnings, err := catalog.CheckCredentials(l.method, in.Credentials)
 	if err != nil {

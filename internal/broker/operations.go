@@ -48,9 +48,11 @@ type Connected struct {
 	Connection claviger.Connection
 	Warnings   []string
 	// AuthorizeURL is where a person consents to a connection that is pending, until
-	// AuthorizeBy; empty for any other.
+	// AuthorizeBy; empty for any other. Pairing is where and with which code, if the vendor
+	// has a page for that; nil if not.
 	AuthorizeURL string
 	AuthorizeBy  time.Time
+	Pairing      *claviger.Pairing
 }
 
 // ConnectionFilter narrows [Broker.Connections]; an empty field does not narrow.

@@ -116,6 +116,7 @@ type renewal struct {
 	sealed   claviger.Sealed
 	live     *live                // what will be
 	creds    claviger.Credentials // what will be sealed; nil: the old stay as they are
+	grant    *store.Grant         // of tokens among them; nil for none
 	warnings []string
 }
 
@@ -127,7 +128,10 @@ func (r *renewal) prepare(ctx context.Context) error {
 		return nil
 	}
 	if r.live.method.OAuth != nil {
-		return tokensStay(given)
+		if moved {
+			return tokensStay(false)
+		}
+		return r.remint(ctx)
 	}
 	if moved && !r.approved() {
 		if err := r.needsSecrets(); err != nil {
@@ -269,6 +273,11 @@ func (r *renewal) commit(ctx context.Context) (conn claviger.Connection, err err
 		})
 		if err != nil {
 			return err
+		}
+		if r.grant != nil {
+			if err := tx.PutGrant(ctx, r.caller.Scope, *r.grant); err != nil {
+				return err
+			}
 		}
 		return b.announce(ctx, tx, claviger.EventConnectionUpdated, &conn)
 	})

@@ -51,7 +51,7 @@ func (b *Broker) deliver(ctx context.Context, l *live, req *http.Request, creds 
 		return sent{}, err
 	}
 	failpoint.Hit("call.send.before")
-	res, err := b.egress.Do(ctx, l.dest, req)
+	res, err := b.send(ctx, l, req, creds)
 	failpoint.Hit("call.send.after")
 	if err != nil {
 		return sent{}, err

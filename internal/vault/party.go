@@ -125,11 +125,9 @@ func (h *holding) ask(ctx context.Context) oauth.Attempt {
 		return k.OAuth.Refresh(ctx, p.cfg, p.client, p.used[RefreshToken], nil, proofOf(p.rules, p.used))
 	}
 	m := Minting{Config: p.cfg, Client: p.client, Values: p.used, Settings: h.row.conn.Settings, Scopes: h.requested()}
-	if other := text(p.used[SubjectConnection]); other != "" {
-		caller := k.Caller(h.row.conn.Organization)
-		if m.Subject, err = h.vault.SubjectOf(ctx, caller, claviger.ConnectionsRefresh, &h.row.conn, claviger.ConnectionID(other)); err != nil {
-			return oauth.Attempt{Outcome: oauth.NotSent, Err: err}
-		}
+	m.Subject, err = h.vault.SubjectOf(ctx, k.Caller(h.row.conn.Organization), claviger.ConnectionsRefresh, &h.row.conn, p.used)
+	if err != nil {
+		return oauth.Attempt{Outcome: oauth.NotSent, Err: err}
 	}
 	return Mint(ctx, k.OAuth, m)
 }

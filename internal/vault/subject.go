@@ -10,13 +10,17 @@ import (
 	"claviger/internal/store"
 )
 
-// SubjectOf answers the access token of another connection, for conn to exchange for one
-// of its own. The caller must be allowed verb on that connection, which the ledger has
+// SubjectOf answers the access token of the connection that conn's values name, for conn
+// to exchange for one of its own; nothing if they name none. The caller must be allowed verb on that connection, which the ledger has
 // then; it lies in the same workspace, serves the same usage and is not another person's.
 // One that is itself made from another connection is refused: there is no circle.
 //
 // Errors: those of [Vault.Fresh]; KindInvalid with Param credentials.subjectConnection.
-func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.Verb, conn *claviger.Connection, id claviger.ConnectionID) (token claviger.Secret, err error) {
+func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.Verb, conn *claviger.Connection, values claviger.Credentials) (token claviger.Secret, err error) {
+	id := claviger.ConnectionID(text(values[SubjectConnection]))
+	if id == "" {
+		return token, nil
+	}
 	absent := claviger.Invalid("credentials."+SubjectConnection, "unknown_connection", "The workspace has no such connection that could be exchanged. Name one of the same usage by its id, conn_....")
 	if !claviger.ValidID(claviger.PrefixConnection, string(id)) || id == conn.ID || v.keep == nil {
 		return token, absent

@@ -19,7 +19,7 @@ var templates string
 type pages struct{ set *template.Template }
 
 func parsePages() (pages, error) {
-	set, err := template.New("pages").Parse(templates)
+	set, err := template.New("pages").Parse(templates + deviceTemplate)
 	return pages{set}, err
 }
 

@@ -114,6 +114,10 @@ func (s *surface) start(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if d.Pairing != nil {
+		s.pairing(w, r, d)
+		return
+	}
 	s.setCookie(w, d.Cookie)
 	w.Header().Set("Location", d.Location)
 	w.WriteHeader(http.StatusSeeOther)

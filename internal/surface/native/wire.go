@@ -96,6 +96,10 @@ func connection(x claviger.Connection) api.Connection {
 func connected(x broker.Connected) api.Connection {
 	c := connection(x.Connection)
 	c.Warnings = x.Warnings
+	if p := x.Pairing; p != nil {
+		c.UserCode, c.VerificationURI, c.VerificationURIComplete = p.UserCode, p.VerificationURI, p.VerificationURIComplete
+		c.Interval, c.ExpiresAt = int(p.Interval.Seconds()), maybe(x.AuthorizeBy)
+	}
 	if x.AuthorizeURL != "" {
 		c.AuthorizeURL, c.ExpiresAt = x.AuthorizeURL, maybe(x.AuthorizeBy)
 	}

@@ -1,0 +1,42 @@
+package connect
+
+import (
+	"cmp"
+	_ "embed" // the page's template
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"claviger"
+	"claviger/internal/broker"
+)
+
+//go:embed assets/device.html
+var deviceTemplate string
+
+// lookAgain is how often the page of a device flow looks whether the vendor has said yes,
+// in seconds.
+const lookAgain = 5
+
+// device is the page that shows a code to be entered at the vendor.
+type device struct{ Name, Open, Origin, Code string }
+
+// pairing shows where a device flow stands. The page asks again by itself, without a
+// script, until there is a way on.
+func (s *surface) pairing(w http.ResponseWriter, r *http.Request, d broker.Departure) {
+	s.setCookie(w, d.Cookie)
+	if d.Arrival != nil {
+		s.arrive(w, r, *d.Arrival)
+		return
+	}
+	u, err := url.Parse(d.Pairing.VerificationURI)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Refresh", strconv.Itoa(lookAgain))
+	s.pages.write(w, s.log, http.StatusOK, "device", device{
+		Name: d.Connector, Code: d.Pairing.UserCode, Origin: claviger.Origin(u),
+		Open: cmp.Or(d.Pairing.VerificationURIComplete, d.Pairing.VerificationURI),
+	})
+}
