@@ -106,7 +106,7 @@ func (s *Scheme) fillKey(k *Key, given []byte) *claviger.Error {
 	if !ok {
 		return errKey("The webhook's secret is not in %s, as %s gives it. Copy it again from the vendor.", s.doc.Secret.Encoding, s.Name)
 	}
-	if len(raw) < MinKey {
+	if min(len(raw), len(given)) < MinKey { // a hash is long whatever it was made of
 		return errKey("The webhook's secret is shorter than %d bytes.", MinKey)
 	}
 	k.secret = claviger.NewSecret(raw)
@@ -147,12 +147,13 @@ func checkText(given []byte) *claviger.Error {
 	text := string(given)
 	lower := strings.ToLower(text)
 	inner := strings.Trim(text, text[:min(len(text), 1)])
+	isPEM := strings.HasPrefix(text, "-----BEGIN") // has line breaks, and one at its end
 	switch {
 	case strings.TrimSpace(text) == "":
 		return errKey("The webhook's secret has no value.")
-	case strings.TrimSpace(text) != text:
+	case strings.TrimSpace(text) != text && !isPEM:
 		return errKey("The webhook's secret begins or ends with white space. Store it again without.")
-	case len(text) > 64<<10 || !utf8.Valid(given) || !strings.Contains(text, "-----BEGIN") && strings.ContainsFunc(text, unicode.IsControl):
+	case len(text) > 64<<10 || !utf8.Valid(given) || !isPEM && strings.ContainsFunc(text, unicode.IsControl):
 		return errKey("The webhook's secret is no text of printable characters.")
 	case inner == "", placeholder(lower):
 		return errKey("The webhook's secret is a placeholder. Store the vendor's value.")

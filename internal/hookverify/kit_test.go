@@ -130,3 +130,7 @@ func code(err error) string {
 	}
 	return claviger.AsError(err).FineCode()
 }
+
+func newKey(s *hookverify.Scheme, secret string) (hookverify.Key, error) {
+	return s.NewKey("k", claviger.NewSecretString(secret))
+}
