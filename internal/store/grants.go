@@ -159,8 +159,17 @@ func (tx *Tx) reaches(ctx context.Context, s claviger.Scope, id claviger.Connect
 	return err
 }
 
-// LeaseGrant takes the lease of a connection's refresh for a time, unless somebody
-// holds it ([ErrLeased]), and answers the grant with the new fence. State tells what the
+// MaxLease is the longest that a lease lasts without a heartbeat. One that ends later is
+// of before the clock was set back, and no longer held: whoever is alive beats by the new
+// clock at once.
+const MaxLease = 5 * time.Minute
+
+// MaxRetry is the longest that a refresh is put off; a later time is of before the clock
+// was set back.
+const MaxRetry = time.Hour
+
+// LeaseGrant takes the lease of a connection's refresh for at most MaxLease, unless
+// somebody holds it ([ErrLeased]), and answers the grant with the new fence. State tells what the
 // last holder left behind. A connection without a grant gets one.
 func (tx *Tx) LeaseGrant(ctx context.Context, s claviger.Scope, id claviger.ConnectionID, owner string, ttl time.Duration) (Grant, error) {
 	if err := tx.reaches(ctx, s, id); err != nil {
@@ -182,7 +191,7 @@ func (tx *Tx) LeaseGrant(ctx context.Context, s claviger.Scope, id claviger.Conn
 	if err != nil {
 		return Grant{}, err
 	}
-	if g.Owner != "" && now.Before(g.LeaseUntil) {
+	if left := g.LeaseUntil.Sub(now); g.Owner != "" && left > 0 && left <= MaxLease {
 		return g, ErrLeased
 	}
 	g.Owner, g.Fence, g.LeaseUntil = owner, g.Fence+1, now.Add(ttl)
@@ -272,15 +281,16 @@ func (db *DB) DueGrants(ctx context.Context, now time.Time, limit int) ([]DueGra
 		if d.clock != "" {
 			clock = "(" + d.clock + ")"
 		}
-		part, err := many(ctx, d.reader(), scanDue, fmt.Sprintf(`SELECT organization, connection, state FROM grants
-			WHERE state IN ('intent', 'sending', 'journaled') AND lease_until <= %s AND retry_at <= $1 ORDER BY lease_until LIMIT $2`, clock),
+		ready := past("lease_until", clock, MaxLease) + " AND " + past("retry_at", "$1", MaxRetry)
+		part, err := many(ctx, d.reader(), scanDue,
+			"SELECT organization, connection, state FROM grants WHERE state IN ('intent', 'sending', 'journaled') AND "+ready+" ORDER BY lease_until LIMIT $2",
 			millis(now), int64(limit))
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, part...)
-		part, err = many(ctx, d.reader(), scanDue, fmt.Sprintf(`SELECT organization, connection, state FROM grants
-			WHERE keep_at > 0 AND keep_at <= $1 AND retry_at <= $1 AND state = 'idle' AND (owner = '' OR lease_until <= %s) ORDER BY keep_at LIMIT $2`, clock),
+		part, err = many(ctx, d.reader(), scanDue,
+			"SELECT organization, connection, state FROM grants WHERE keep_at > 0 AND keep_at <= $1 AND state = 'idle' AND "+ready+" ORDER BY keep_at LIMIT $2",
 			millis(now), int64(limit))
 		if err != nil {
 			return nil, err
@@ -288,6 +298,12 @@ func (db *DB) DueGrants(ctx context.Context, now time.Time, limit int) ([]DueGra
 		out = append(out, part...)
 	}
 	return slices.Clip(out[:min(len(out), limit)]), nil
+}
+
+// past is the condition that the time in a column is over by a clock, or further ahead
+// than it was ever set.
+func past(column, clock string, longest time.Duration) string {
+	return fmt.Sprintf("(%[1]s <= %[2]s OR %[1]s > %[2]s + %[3]d)", column, clock, longest.Milliseconds())
 }
 
 func scanDue(r row) (g DueGrant, err error) {

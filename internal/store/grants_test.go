@@ -33,7 +33,7 @@ func (t *tenant) write(id claviger.ConnectionID, fence int64, change func(*store
 
 func (t *tenant) extend(id claviger.ConnectionID, fence int64) error {
 	return t.f.try(t.workspace.Region, func(ctx context.Context, tx *store.Tx) error {
-		return tx.ExtendGrant(ctx, t.scope, id, fence, time.Hour)
+		return tx.ExtendGrant(ctx, t.scope, id, fence, time.Minute)
 	})
 }
 
@@ -60,16 +60,16 @@ func TestLeasesAreFenced(t *testing.T) {
 		if err := a.write(id, paused.Fence, sending); err != nil {
 			t.Fatalf("an ended lease that nobody took is still its holder's: %v", err)
 		}
-		next := ok(a.lease(id, "two", time.Hour))(t)
+		next := ok(a.lease(id, "two", time.Minute))(t)
 		if next.Fence != 2 || next.State != store.GrantSending || next.Sends != 1 || next.IntentAt.IsZero() {
 			t.Fatalf("what was left behind: %+v", next)
 		}
-		_, err := a.lease(id, "three", time.Hour)
+		_, err := a.lease(id, "three", time.Minute)
 		wants(t, err, store.ErrLeased)
 		wants(t, a.write(id, paused.Fence, func(g *store.Grant, _ time.Time) { g.Cause = "stale" }), store.ErrFenced)
 		wants(t, a.extend(id, paused.Fence), store.ErrFenced)
 		wants(t, a.release(id, paused.Fence), store.ErrFenced)
-		_, err = a.lease(id, "three", time.Hour)
+		_, err = a.lease(id, "three", time.Minute)
 		wants(t, err, store.ErrLeased)
 		if err := a.extend(id, next.Fence); err != nil {
 			t.Fatal(err)
@@ -80,7 +80,7 @@ func TestLeasesAreFenced(t *testing.T) {
 		}
 		wants(t, a.release(id, next.Fence), nil)
 		wants(t, a.write(id, next.Fence, sending), store.ErrFenced)
-		if again := ok(a.lease(id, "three", time.Hour))(t); again.Fence != 3 {
+		if again := ok(a.lease(id, "three", time.Minute))(t); again.Fence != 3 {
 			t.Fatalf("a fence was used twice: %+v", again)
 		}
 	})
@@ -94,7 +94,7 @@ func TestOneOfManyGetsTheLease(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
-				switch _, err := a.lease(id, fmt.Sprint("node ", i), time.Hour); {
+				switch _, err := a.lease(id, fmt.Sprint("node ", i), time.Minute); {
 				case err == nil:
 					got.Add(1)
 				case errors.Is(err, store.ErrLeased):
@@ -132,7 +132,7 @@ func TestGrantsKeepWhatTheyAreGiven(t *testing.T) {
 		if got := ok(f.Grant(t.Context(), a.bound, id))(t); !reflect.DeepEqual(got, want) {
 			t.Fatalf("got  %+v\nwant %+v", got, want)
 		}
-		leased := ok(a.lease(id, "one", time.Hour))(t)
+		leased := ok(a.lease(id, "one", time.Minute))(t)
 		err := a.write(id, leased.Fence, func(g *store.Grant, at time.Time) {
 			g.State, g.Answer, g.Cause, g.Failures, g.RetryAt, g.IntentAt = store.GrantJournaled, claviger.Sealed("sealed"), "rate_limited", 3, now, at
 			g.Generation, g.SentRevision, g.Sends = 5, 4, 2
@@ -156,7 +156,7 @@ func TestGrantsKeepWhatTheyAreGiven(t *testing.T) {
 		_, err = f.Grant(t.Context(), other.scope, id)
 		wants(t, err, store.ErrNotFound)
 		wants(t, put(other.scope, given), store.ErrNotFound)
-		_, err = other.lease(id, "foreign", time.Hour)
+		_, err = other.lease(id, "foreign", time.Minute)
 		wants(t, err, store.ErrNotFound)
 	})
 }
@@ -165,7 +165,7 @@ func TestAbuse_090_DeletedConnectionsHaveNoGrant(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		a := f.tenant("A")
 		id := a.connect(a.connection("deleted")).ID
-		g := ok(a.lease(id, "one", time.Hour))(t)
+		g := ok(a.lease(id, "one", time.Minute))(t)
 		f.in(a.workspace.Region, func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.UpdateConnection(ctx, a.scope, id, func(c claviger.Connection, s claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
 				c.Status = claviger.StatusRevoked
@@ -175,7 +175,7 @@ func TestAbuse_090_DeletedConnectionsHaveNoGrant(t *testing.T) {
 		})
 		wants(t, a.write(id, g.Fence, sending), store.ErrFenced)
 		wants(t, a.extend(id, g.Fence), store.ErrFenced)
-		_, err := a.lease(id, "two", time.Hour)
+		_, err := a.lease(id, "two", time.Minute)
 		wants(t, err, store.ErrNotFound)
 	})
 }
@@ -196,7 +196,7 @@ func TestDueGrants(t *testing.T) {
 		idle := connect("idle", now.Add(-time.Minute))
 		connect("later", now.Add(time.Minute))
 		connect("never", time.Time{})
-		for name, ttl := range map[string]time.Duration{"cut off": -time.Second, "running": time.Hour} {
+		for name, ttl := range map[string]time.Duration{"cut off": -time.Second, "running": time.Minute} {
 			id := connect(name, time.Time{})
 			g := ok(a.lease(id, "one", ttl))(t)
 			if err := a.write(id, g.Fence, sending); err != nil {
@@ -211,6 +211,43 @@ func TestDueGrants(t *testing.T) {
 			t.Errorf("a limit of one: %+v", due)
 		}
 	})
+}
+
+// A process has died with the lease, and the clock is set. PostgreSQL's own clock, which
+// all nodes share, is not.
+func TestAbuse_239_LeasesOutliveNoClock(t *testing.T) {
+	for _, step := range []time.Duration{-time.Hour, -24 * time.Hour, time.Hour, 24 * time.Hour} {
+		onEngines(t, func(t *testing.T, f *fixture) {
+			a := f.tenant("A")
+			id := a.connect(a.connection("crm")).ID
+			g := ok(a.lease(id, "one", time.Minute))(t)
+			err := a.write(id, g.Fence, func(g *store.Grant, _ time.Time) {
+				g.State, g.RetryAt = store.GrantSending, f.time().Add(time.Minute)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.pass(step)
+			_, err = a.lease(id, "two", time.Minute)
+			due := ok(f.DueGrants(t.Context(), f.time(), 10))(t)
+			if f.Engine() == "postgres" {
+				wants(t, err, store.ErrLeased)
+				if len(due) != 0 {
+					t.Errorf("%s: held, and due: %+v", step, due)
+				}
+				return
+			}
+			if err != nil {
+				t.Errorf("%s: %v", step, err)
+			}
+			if err := a.release(id, g.Fence+1); err != nil {
+				t.Errorf("%s: %v", step, err)
+			}
+			if due := ok(f.DueGrants(t.Context(), f.time(), 10))(t); len(due) != 1 {
+				t.Errorf("%s: due: %+v", step, due)
+			}
+		})
+	}
 }
 
 func TestOAuthClients(t *testing.T) {

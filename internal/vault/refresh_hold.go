@@ -78,7 +78,7 @@ func (h *holding) leave(ctx context.Context) error {
 	if !h.want.tended || h.row.conn.Status == claviger.StatusActive {
 		return nil
 	}
-	return h.write(ctx, func(g *store.Grant, _ time.Time) { g.RetryAt = h.vault.keep.clock(h.vault.now()).Add(time.Hour) })
+	return h.write(ctx, func(g *store.Grant, _ time.Time) { g.RetryAt = h.vault.keep.clock(h.vault.now()).Add(store.MaxRetry) })
 }
 
 // minAge is how old a token must be to be renewed because the vendor refused it.
@@ -87,11 +87,12 @@ const minAge = time.Minute
 // untimely answers why the vendor is not asked now, or nil.
 func (f *flight) untimely(g *store.Grant) error {
 	now := f.vault.keep.clock(f.vault.now())
-	if g.State == store.GrantIdle && now.Before(g.RetryAt) {
+	// What lies further ahead than it was ever set is of before the clock was set back.
+	if wait := g.RetryAt.Sub(now); g.State == store.GrantIdle && wait > 0 && wait <= store.MaxRetry {
 		f.vault.keep.hush(f.id, g.RetryAt)
-		return stalled(g.Cause, g.RetryAt.Sub(now))
+		return stalled(g.Cause, wait)
 	}
-	if f.want.past > 0 && !g.IssuedAt.IsZero() && now.Sub(g.IssuedAt) < minAge {
+	if f.want.past > 0 && !g.IssuedAt.IsZero() && now.Sub(g.IssuedAt).Abs() < minAge {
 		return useless()
 	}
 	return nil

@@ -88,9 +88,16 @@ func (s *stand) pass(d time.Duration) { s.moved.Add(int64(d)) }
 // open opens one more node. Of r, what is set is used.
 func (s *stand) open(r vault.Refresh) *node {
 	s.t.Helper()
+	return s.openSkewed(r, 0)
+}
+
+// openSkewed opens a node whose clock is ahead of the others'.
+func (s *stand) openSkewed(r vault.Refresh, ahead time.Duration) *node {
+	s.t.Helper()
+	now := func() time.Time { return s.now().Add(ahead) }
 	n := &node{stand: s}
 	var err error
-	if n.db, err = store.Open(s.t.Context(), store.Config{URL: s.url, Now: s.now}); err != nil {
+	if n.db, err = store.Open(s.t.Context(), store.Config{URL: s.url, Now: now}); err != nil {
 		s.t.Fatal(err)
 	}
 	chain, err := seal.NewChain(claviger.NewSecret(make([]byte, 32)))
@@ -100,10 +107,10 @@ func (s *stand) open(r vault.Refresh) *node {
 	if n.gate, err = gate.Open(s.t.Context(), gate.Config{Store: n.db, Chain: chain, Mode: gate.ModeRelaxed}); err != nil {
 		s.t.Fatal(err)
 	}
-	if n.vault, err = vault.Open(s.t.Context(), vault.Config{Store: n.db, KEK: s.kek, Now: s.now}); err != nil {
+	if n.vault, err = vault.Open(s.t.Context(), vault.Config{Store: n.db, KEK: s.kek, Now: now}); err != nil {
 		s.t.Fatal(err)
 	}
-	r.Gate, r.OAuth = n.gate, &oauth.Client{Egress: s.server.Egress(s.t, nil), Now: s.now, Random: rand.Reader}
+	r.Gate, r.OAuth = n.gate, &oauth.Client{Egress: s.server.Egress(s.t, nil), Now: now, Random: rand.Reader}
 	r.Caller = func(claviger.OrganizationID) claviger.Caller { return s.system }
 	r.Method = func(context.Context, claviger.Scope, *claviger.Connection) (*claviger.AuthMethod, error) {
 		return s.method, nil
