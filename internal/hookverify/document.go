@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -229,6 +230,9 @@ func parseScheme(data []byte) (*Scheme, error) {
 	var doc document
 	if err := dec.Decode(&doc); err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if err := dec.Decode(new(document)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the file holds more than one document")
 	}
 	return compile(doc)
 }

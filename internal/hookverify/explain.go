@@ -55,17 +55,27 @@ func Explain(s *Scheme, secret claviger.Secret, req *Request, now time.Time) Exp
 	if e.Accepted || s.Kind == KindCertificate || s.Kind == KindJWT {
 		return e
 	}
-	seen := map[string]bool{}
+	e.try(s, key, secret, req, now)
+	return e
+}
+
+// try fills in the causes: of each class of attempts the first that fits. If the
+// signature is right as it came, only the time is left to look at.
+func (e *Explanation) try(s *Scheme, key Key, secret claviger.Secret, req *Request, now time.Time) {
+	signed := attempt{scheme: *s, req: *req}.fits(key)
+	found := map[string]bool{}
 	for _, a := range attempts(s, secret, req, now) {
-		if !seen[a.code] {
+		if signed && !a.timed {
+			continue
+		}
+		if !slices.Contains(e.Tried, a.code) {
 			e.Tried = append(e.Tried, a.code)
 		}
-		seen[a.code] = true
-		if a.fits(key) && !slices.ContainsFunc(e.Causes, func(c Cause) bool { return c.Code == a.code }) {
+		if !found[a.class] && a.fits(key) {
+			found[a.class] = true
 			e.Causes = append(e.Causes, Cause{a.code, a.message})
 		}
 	}
-	return e
 }
 
 // show fills in what is signed, what came and what should have come.
@@ -121,6 +131,7 @@ func firstDifference(a, b string) int {
 // attempt is one thing that may have gone wrong, undone.
 type attempt struct {
 	code, message string
+	class         string // body, secret, or the code
 	scheme        Scheme
 	req           Request
 	secret        []byte // instead of the key's, if set
@@ -152,16 +163,16 @@ func (a attempt) fits(key Key) bool {
 func attempts(s *Scheme, secret claviger.Secret, req *Request, now time.Time) []attempt {
 	var out []attempt
 	add := func(code, message string, change func(*attempt)) {
-		a := attempt{code: code, message: message, scheme: *s, req: *req}
+		a := attempt{code: code, class: code, message: message, scheme: *s, req: *req}
 		a.req.Header = req.Header.Clone()
 		change(&a)
 		out = append(out, a)
 	}
 	for _, b := range bodies(req.Body) {
-		add(b.code, b.message, func(a *attempt) { a.req.Body = b.body })
+		add(b.code, b.message, func(a *attempt) { a.class, a.req.Body = "body", b.body })
 	}
 	for _, k := range secrets(secret) {
-		add(k.code, k.message, func(a *attempt) { a.secret = k.body })
+		add(k.code, k.message, func(a *attempt) { a.class, a.secret = "secret", k.body })
 	}
 	for _, hash := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA512} {
 		if hash != s.hash && s.hash != 0 {

@@ -169,7 +169,7 @@ func (s *Scheme) setting(key string) bool { return s.filled[key] == "" }
 // compute makes the answer to a challenge with the first key.
 func (h *handshake) compute(s *Scheme, r *reading, keys []Key) error {
 	for _, p := range h.over {
-		if !p.ref.is() || p.ref.source == "url" || p.ref.source == "setting" {
+		if !p.ref.is() || p.ref.source == "endpoint" || p.ref.source == "setting" {
 			continue
 		}
 		if got, err := r.one(p.ref); err != nil || !h.pattern.MatchString(got) {

@@ -136,6 +136,8 @@ func (r *reading) write(w io.Writer, x ref, secret []byte) (err error) {
 		value = r.req.Method
 	case "url":
 		value = r.address
+	case "endpoint":
+		value, _, _ = strings.Cut(r.address, "?")
 	case "path":
 		value, err = pathOf(r.req.URL)
 	case "formSorted":
@@ -155,10 +157,10 @@ func (r *reading) write(w io.Writer, x ref, secret []byte) (err error) {
 		value, err = r.lines()
 	case "signedHeaders":
 		value, err = r.signedHeaders()
-	case "setting":
-		err = errAbsent // With puts settings in
-	default:
+	case "header", "query", "form", "json":
 		value, err = r.one(x)
+	default: // a setting without a value: With puts them in
+		err = errAbsent
 	}
 	if err != nil {
 		return err

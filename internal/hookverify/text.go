@@ -21,7 +21,7 @@ type ref struct {
 var (
 	namedSources = []string{"header", "query", "json", "form", "setting", "claim"}
 	plainSources = []string{
-		"body", "timestamp", "method", "url", "path", "secret", "formSorted", "jsonCompact", "bodySha256",
+		"body", "timestamp", "method", "url", "endpoint", "path", "secret", "formSorted", "jsonCompact", "bodySha256",
 		"bodyCrc32", "lines", "signedHeaders", "computed", "kid",
 	}
 )
