@@ -30,6 +30,7 @@ type room struct {
 	t      *testing.T
 	db     *store.DB
 	gate   *gate.Gate
+	vault  *vault.Vault
 	broker *broker.Broker
 	vendor *vendor
 	owner  claviger.Caller
@@ -43,24 +44,35 @@ type room struct {
 
 func newRoom(t *testing.T) *room {
 	t.Helper()
+	return newRoomWith(t, nil, nil)
+}
+
+// newRoomWith is newRoom with further regions, each a database by its URL, and another
+// configuration of the core.
+func newRoomWith(t *testing.T, regions map[claviger.RegionID]string, change func(*room, *broker.Config)) *room {
+	t.Helper()
 	r := &room{t: t, vendor: newVendor(t), clock: time.Now()}
 	var err error
-	if r.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "core.db"), Now: r.now}); err != nil {
+	if r.db, err = store.Open(t.Context(), store.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "core.db"), Regions: regions, Now: r.now}); err != nil {
 		t.Fatal(err)
 	}
 	chain := must(seal.NewChain(claviger.NewSecret(make([]byte, 32))))(t)
 	r.gate = must(gate.Open(t.Context(), gate.Config{Store: r.db, Chain: chain, Mode: gate.ModeRelaxed, Now: r.now}))(t)
 	t.Cleanup(r.close)
 	kek := must(seal.LocalKEK(claviger.NewSecret(make([]byte, 32))))(t)
-	v := must(vault.Open(t.Context(), vault.Config{Store: r.db, KEK: kek, Now: r.now}))(t)
+	r.vault = must(vault.Open(t.Context(), vault.Config{Store: r.db, KEK: kek, Now: r.now}))(t)
 	allow := must(egress.ParseAllow("127.0.0.1"))(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(r.vendor.Certificate())
-	r.broker = broker.New(broker.Config{
-		Store: r.db, Gate: r.gate, Vault: v, Catalog: must(catalog.Load(fstest.MapFS{}, catalog.Options{}))(t),
+	config := broker.Config{
+		Store: r.db, Gate: r.gate, Vault: r.vault, Catalog: must(catalog.Load(fstest.MapFS{}, catalog.Options{}))(t),
 		Egress: egress.New(egress.Config{Allow: allow, RootCAs: roots}), PlainHTTP: allow.PlainHTTP, PublicURL: "https://claviger.example",
 		Now: r.now, Wait: r.wait,
-	})
+	}
+	if change != nil {
+		change(r, &config)
+	}
+	r.broker = broker.New(config)
 	r.found()
 	return r
 }

@@ -135,13 +135,31 @@ func (b *Broker) stopMatching(ctx context.Context, job jobs.Job) error {
 	return b.stopAll(ctx, who, report)
 }
 
-// stopAll stops what a report asks for, in batches that each hold, and then lets the
-// vendors be asked.
+// stopAll stops what a report asks for in every place, in batches that each hold, and lets
+// the vendors be asked.
 func (b *Broker) stopAll(ctx context.Context, c claviger.Caller, report store.RevocationReport) error {
+	for _, place := range b.db.Places() {
+		if err := b.stopIn(ctx, c, report, place); err != nil {
+			return err
+		}
+	}
+	home, err := b.db.PlaceOf(ctx, report.Organization, report.Workspace)
+	if err != nil {
+		return err
+	}
+	return b.db.InTx(ctx, home, func(tx *store.Tx) error {
+		_, err := tx.StopEnded(ctx, c.Scope, report.ID)
+		return err
+	})
+}
+
+// stopIn stops what a place has of a report. When there is nothing more, the vendors of
+// what was stopped are asked, by jobs of that place.
+func (b *Broker) stopIn(ctx context.Context, c claviger.Caller, report store.RevocationReport, place claviger.RegionID) error {
 	resource := claviger.Resource{Type: "revocation", ID: string(report.ID), Organization: report.Organization, Workspace: report.Workspace}
 	for {
 		var stopped []claviger.Connection
-		err := b.gate.Change(ctx, c, claviger.ConnectionsRevoke, resource, func(tx *store.Tx, t *gate.Ticket) (err error) {
+		err := b.gate.ChangeIn(ctx, place, c, claviger.ConnectionsRevoke, resource, func(tx *store.Tx, t *gate.Ticket) (err error) {
 			stopped, err = tx.RevokeConnections(ctx, c.Scope, report.Filter, stopBatch, func(what store.Condemned) ([]claviger.Revocation, []store.Revocation, error) {
 				return b.condemn(ctx, t.Also(what.Resource()), what, report.ID)
 			})
@@ -164,12 +182,13 @@ func (b *Broker) stopAll(ctx context.Context, c claviger.Caller, report store.Re
 	}
 }
 
-// letDrain begins to ask the vendors of a report.
+// letDrain begins to ask the vendors of what the transaction's place has of a report.
 func (b *Broker) letDrain(ctx context.Context, tx *store.Tx, c claviger.Caller, report store.RevocationReport) error {
-	connectors, err := tx.StopEnded(ctx, c.Scope, report.ID)
+	connectors, err := tx.RevokingConnectors(ctx, c.Scope, report.ID)
 	for _, connector := range connectors {
 		if err == nil {
-			err = b.insert(ctx, tx, jobDrain, draining{report.Organization, report.ID, connector}, jobs.Options{})
+			what := draining{report.Organization, report.ID, connector}
+			err = b.insert(ctx, tx, jobDrain, what, jobs.Options{Unique: string(report.ID) + "/" + connector})
 		}
 	}
 	return err

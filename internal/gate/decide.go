@@ -68,7 +68,16 @@ func (g *Gate) Change(ctx context.Context, c claviger.Caller, v claviger.Verb, r
 	if err != nil {
 		return err
 	}
-	err = g.db.InTx(ctx, region, func(tx *store.Tx) error {
+	return g.ChangeIn(ctx, region, c, v, r, fn)
+}
+
+// ChangeIn is Change in a place of the caller's choice, one of [store.DB.Places]: for what
+// an organization does to the rows of all its regions, one after the other.
+func (g *Gate) ChangeIn(ctx context.Context, region claviger.RegionID, c claviger.Caller, v claviger.Verb, r claviger.Resource, fn func(*store.Tx, *Ticket) error) error {
+	if err := decide(c, v, r); err != nil {
+		return g.deny(ctx, c, v, r, err)
+	}
+	err := g.db.InTx(ctx, region, func(tx *store.Tx) error {
 		t := &Ticket{gate: g, caller: c, resource: r, began: g.now()}
 		t.entry = g.entry(c, v, r, t.began)
 		t.entry.Outcome = claviger.OutcomeSucceeded

@@ -68,20 +68,25 @@ func (db *DB) RevocationReport(ctx context.Context, s claviger.Scope, id clavige
 	})
 }
 
-// StopEnded notes that every connection of a report is stopped, and answers the
-// connectors whose vendors are to be asked. Of those who find that out at the same time
-// only the first is answered any.
-func (tx *Tx) StopEnded(ctx context.Context, s claviger.Scope, id claviger.ReportID) ([]string, error) {
+// StopEnded notes, in the report's own place, that every connection of it is stopped,
+// and answers whether nobody did before.
+func (tx *Tx) StopEnded(ctx context.Context, s claviger.Scope, id claviger.ReportID) (first bool, err error) {
 	if s.Organization() == "" {
-		return nil, ErrNoScope
+		return false, ErrNoScope
 	}
 	n, err := tx.exec(ctx, "UPDATE revocation_reports SET status = 'revoking' WHERE organization = $1 AND id = $2 AND ($3 = '' OR workspace = $3) AND status = 'stopping'",
 		string(s.Organization()), string(id), string(s.Workspace()))
-	if err != nil || n == 0 {
-		return nil, err
+	return n > 0, err
+}
+
+// RevokingConnectors answers the connectors whose vendors are to be asked about tokens of
+// a report that the transaction's place keeps.
+func (tx *Tx) RevokingConnectors(ctx context.Context, s claviger.Scope, id claviger.ReportID) ([]string, error) {
+	if s.Organization() == "" {
+		return nil, ErrNoScope
 	}
-	return many(ctx, tx.q, scanOne[string], "SELECT DISTINCT connector FROM revocations WHERE organization = $1 AND report = $2 AND ended_at = 0 ORDER BY connector LIMIT 10000",
-		string(s.Organization()), string(id))
+	return many(ctx, tx.q, scanOne[string], "SELECT DISTINCT connector FROM revocations WHERE organization = $1 AND report = $2 AND ended_at = 0 AND ($3 = '' OR workspace = $3)"+
+		" ORDER BY connector LIMIT 10000", string(s.Organization()), string(id), string(s.Workspace()))
 }
 
 // RevocationCounts sums the verdicts of a report.

@@ -247,7 +247,14 @@ var scopedMethods = map[string]struct {
 		return hit(tx.CreateRevocationReport(ctx, s, v.report("rev_new")))
 	}},
 	"Tx.StopEnded": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
-		return seen(tx.StopEnded(ctx, s, victimsReport))
+		first, err := tx.StopEnded(ctx, s, victimsReport)
+		if !first {
+			return 0, err
+		}
+		return hit(err)
+	}},
+	"Tx.RevokingConnectors": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(tx.RevokingConnectors(ctx, s, victimsReport))
 	}},
 	"Tx.JournaledAnswer": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(tx.JournaledAnswer(ctx, s, v.connection))

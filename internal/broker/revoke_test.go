@@ -1,0 +1,149 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"claviger"
+	"claviger/clavigertest/oauthserver"
+	"claviger/internal/broker"
+	"claviger/internal/gate"
+	"claviger/internal/jobs"
+	"claviger/internal/store"
+	"claviger/internal/vault"
+)
+
+// issuer is a room whose connections hold tokens of an authorization server, in two
+// regions, with the jobs that revoke them.
+type issuer struct {
+	*room
+	server *oauthserver.Server
+	far    claviger.WorkspaceID
+}
+
+const farRegion = claviger.RegionID("bbbbbbbb-0000-4000-8000-000000000000")
+
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	x := &issuer{server: oauthserver.Start(t, oauthserver.Policy{})}
+	var queue *jobs.Queue
+	rights, _ := claviger.PermissionsOf(claviger.ConnectionsRevoke, claviger.ConnectionsRefresh)
+	regions := map[claviger.RegionID]string{claviger.DefaultRegion: "", farRegion: "sqlite:" + filepath.Join(t.TempDir(), "far.db")}
+	x.room = newRoomWith(t, regions, func(_ *room, c *broker.Config) {
+		c.Egress = x.server.Egress(t, nil)
+		c.System = func(o claviger.OrganizationID) claviger.Caller {
+			return claviger.Caller{Kind: claviger.CallerSystem, ID: "system", Scope: claviger.Authenticated(o, ""), Permissions: rights}
+		}
+		c.Insert = func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error {
+			return queue.Insert(ctx, tx, kind, args, o)
+		}
+	})
+	queue = must(jobs.New(jobs.Config{
+		Store: x.db, Kinds: broker.RevocationKinds(func() *broker.Broker { return x.broker }), Now: x.now, Poll: 20 * time.Millisecond,
+	}))(t)
+	if err := queue.Start(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := queue.Abort(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	x.far = claviger.WorkspaceID(newID(t, claviger.PrefixWorkspace))
+	x.in("", func(ctx context.Context, tx *store.Tx) error {
+		return tx.CreateWorkspace(ctx, x.owner.Scope, claviger.Workspace{
+			ID: x.far, Organization: x.owner.Scope.Organization(), Name: "far", Canonical: "far", Region: farRegion, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
+		})
+	})
+	x.publish(map[string]any{
+		"baseUrl": x.server.URL, "variables": []any{}, "allowedHosts": []string{"127.0.0.1"}, "actions": []any{},
+		"auth": []any{map[string]any{
+			"key": "oauth", "type": "oauth2", "label": "Sign in", "test": "none", "permissions": "none",
+			"oauth2": map[string]any{
+				"grant": "authorizationCode", "clientAuth": "client_secret_basic", "authorizeUrl": x.server.URL + "/authorize",
+				"tokenUrl": x.server.URL + "/token", "revokeUrl": x.server.URL + "/revoke", "scopes": []string{"contacts.read"},
+			},
+		}},
+	})
+	_, err := x.broker.PutOAuthClient(t.Context(), x.owner, broker.OAuthClientChange{
+		Connector: "acme", ClientID: x.server.Client.ID, Secrets: claviger.Credentials{vault.ClientSecret: x.server.Client.Secret},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func (x *issuer) in(place claviger.RegionID, fn func(context.Context, *store.Tx) error) {
+	x.t.Helper()
+	if err := x.db.InTx(x.t.Context(), place, func(tx *store.Tx) error { return fn(x.t.Context(), tx) }); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// issue stores a connection with tokens that the server issued.
+func (x *issuer) issue(ws claviger.WorkspaceID) claviger.ConnectionID {
+	x.t.Helper()
+	ctx := x.t.Context()
+	conn := &claviger.Connection{
+		ID: claviger.ConnectionID(newID(x.t, claviger.PrefixConnection)), Organization: x.owner.Scope.Organization(), Workspace: ws,
+		Owner: "usr_owner", Connector: "acme", ConnectorVersion: 1, AuthMethod: "oauth", Usage: claviger.UsageAPI, Visibility: claviger.VisibilityWorkspace,
+		Status: claviger.StatusActive, Health: claviger.HealthHealthy, Revision: 1, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
+	}
+	conn.Name = string(conn.ID)
+	tokens := claviger.Tokens{
+		Access: claviger.NewSecretString("at_" + conn.Name), Refresh: claviger.NewSecretString(x.server.Grant("contacts.read")), Type: "Bearer",
+		IssuedAt: x.now(), ExpiresAt: x.now().Add(time.Hour),
+	}
+	creds, grant := x.vault.Issued(conn, &claviger.OAuth{}, tokens, nil, nil)
+	err := x.gate.Change(ctx, x.owner, claviger.ConnectionsCreate, conn.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
+		sealed, err := x.vault.Seal(ctx, t, conn, creds)
+		return errors.Join(err, tx.CreateConnection(ctx, x.owner.Scope, *conn, sealed), tx.PutGrant(ctx, x.owner.Scope, grant))
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return conn.ID
+}
+
+// One question stops what it names in every region, and the vendor is asked about all of
+// it.
+func TestAbuse_092_EveryRegion(t *testing.T) {
+	x := newIssuer(t)
+	var ids []claviger.ConnectionID
+	for range 3 {
+		ids = append(ids, x.issue(x.ws), x.issue(x.far))
+	}
+	if err := x.vault.Prepare(t.Context(), x.owner.Scope.Organization()); err != nil {
+		t.Fatal(err)
+	}
+	report, err := x.broker.RevokeConnections(t.Context(), x.owner, broker.RevocationRequest{ConnectionFilter: broker.ConnectionFilter{Connector: "acme"}})
+	if err != nil || report.Counts.Connections != 6 || len(report.Connections) != 6 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	for _, id := range ids {
+		if conn, sealed, err := x.db.Connection(t.Context(), x.owner.Scope, id); err != nil || conn.Status != claviger.StatusRevoked || sealed != nil {
+			t.Errorf("%s is %s, %v", id, conn.Status, err)
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); report.Status != "done"; <-tick.C {
+		if report, err = x.broker.Revocation(t.Context(), x.owner, report.ID, broker.Page{Limit: 20}); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", report, err)
+		}
+	}
+	if report.Counts != (store.RevocationCounts{Connections: 6, Revoked: 12}) || x.server.Live() != 0 {
+		t.Errorf("%+v, %d refresh tokens live", report.Counts, x.server.Live())
+	}
+	asked := map[string]int{}
+	for _, r := range x.server.Received("/revoke") {
+		asked[r.Form.Get("token")]++
+	}
+	if len(asked) != 12 {
+		t.Errorf("%d tokens were named to the vendor", len(asked))
+	}
+}
