@@ -5,12 +5,13 @@ import "time"
 // PutOAuthClient is the body of PUT /v1/connectors/{key}/client. A secret that is left
 // out keeps its value as long as the client id stays the same.
 type PutOAuthClient struct {
-	AuthMethod   string `json:"authMethod,omitempty" maxLength:"128" doc:"Default: the connector's only method of type oauth2"`
-	ClientID     string `json:"clientId" minLength:"1" maxLength:"512" doc:"As the vendor shows it where you registered"`
-	ClientSecret string `json:"clientSecret,omitempty" maxLength:"65536" doc:"Never answered again"`
-	PrivateKey   string `json:"privateKey,omitempty" maxLength:"65536" doc:"PEM or JWK, where the vendor wants signed assertions or a certificate. Never answered again"`
-	KeyID        string `json:"keyId,omitempty" maxLength:"512" doc:"kid of assertions, where the key is PEM"`
-	Certificate  string `json:"certificate,omitempty" maxLength:"65536" doc:"PEM chain, leaf first, where the vendor wants a client certificate"`
+	AuthMethod    string `json:"authMethod,omitempty" maxLength:"128" doc:"Default: the connector's only method of type oauth2"`
+	ClientID      string `json:"clientId" minLength:"1" maxLength:"512" doc:"As the vendor shows it where you registered"`
+	ClientSecret  string `json:"clientSecret,omitempty" maxLength:"65536" doc:"Never answered again"`
+	KeepFormerFor string `json:"keepFormerFor,omitempty" maxLength:"16" doc:"With a new clientSecret: how long the one before it is tried where the vendor refuses the new one, at most 720h. Default: not at all" example:"24h"`
+	PrivateKey    string `json:"privateKey,omitempty" maxLength:"65536" doc:"PEM or JWK, where the vendor wants signed assertions or a certificate. Never answered again"`
+	KeyID         string `json:"keyId,omitempty" maxLength:"512" doc:"kid of assertions, where the key is PEM"`
+	Certificate   string `json:"certificate,omitempty" maxLength:"65536" doc:"PEM chain, leaf first, where the vendor wants a client certificate"`
 }
 
 // OAuthClient is what is set of an organization's registration at a vendor.
@@ -21,7 +22,7 @@ type OAuthClient struct {
 	ClientID    string   `json:"clientId" doc:"Empty: nothing is registered yet"`
 	KeyID       string   `json:"keyId"`
 	Certificate string   `json:"certificate"`
-	Secrets     []string `json:"secrets" doc:"Which of clientSecret and privateKey are set"`
+	Secrets     []string `json:"secrets" doc:"Which of clientSecret, privateKey and formerSecret are set"`
 	RedirectURI string   `json:"redirectUri" doc:"Register this at the vendor, exactly"`
 }
 

@@ -76,6 +76,9 @@ func (s *Server) answered(endpoint func(*http.Request) (map[string]any, *failure
 		answer := page{status: http.StatusOK, contentType: "application/json"}
 		if !fault.Skip {
 			s.mu.Lock()
+			if s.policy.DPoP {
+				w.Header().Set("DPoP-Nonce", s.nonceText())
+			}
 			members, failed := endpoint(r)
 			s.mu.Unlock()
 			if failed == nil {
@@ -83,6 +86,9 @@ func (s *Server) answered(endpoint func(*http.Request) (map[string]any, *failure
 				maps.DeleteFunc(members, func(_ string, v any) bool { return v == nil })
 			}
 			answer = s.write(r, members, failed)
+			if failed != nil && failed.challenge != "" {
+				w.Header().Set("WWW-Authenticate", failed.challenge)
+			}
 		}
 		if fault.Reached != nil {
 			fault.Reached <- struct{}{}

@@ -17,8 +17,9 @@ import (
 
 // failure is an error answer of RFC 6749, section 5.2.
 type failure struct {
-	status int
-	word   string
+	status    int
+	word      string
+	challenge string // WWW-Authenticate; none if empty
 }
 
 // authorize consents at once, as a person who says yes to everything, and sends the
@@ -78,6 +79,21 @@ func (s *Server) token(r *http.Request) (map[string]any, *failure) {
 	if f != nil {
 		return nil, f
 	}
+	if !s.policy.DPoP {
+		return s.grant(form)
+	}
+	thumbprint, f := s.proven(r, "")
+	if f != nil {
+		return nil, f
+	}
+	members, f := s.grant(form)
+	if f == nil {
+		s.bind(members, thumbprint)
+	}
+	return members, f
+}
+
+func (s *Server) grant(form url.Values) (map[string]any, *failure) {
 	switch form.Get("grant_type") {
 	case "authorization_code":
 		return s.redeemCode(form)
@@ -90,10 +106,14 @@ func (s *Server) token(r *http.Request) (map[string]any, *failure) {
 	case "client_credentials":
 		scopes := strings.Fields(form.Get("scope"))
 		return s.issue(s.newFamily(scopes), scopes, ""), nil
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		return s.jwtBearer(form)
+	case "urn:ietf:params:oauth:grant-type:token-exchange":
+		return s.exchange(form)
 	case "urn:ietf:params:oauth:grant-type:device_code":
 		return s.pollDevice(form.Get("device_code"))
 	default:
-		return nil, &failure{400, "unsupported_grant_type"}
+		return nil, &failure{status: 400, word: "unsupported_grant_type"}
 	}
 }
 
@@ -102,16 +122,16 @@ func (s *Server) token(r *http.Request) (map[string]any, *failure) {
 func (s *Server) redeemCode(form url.Values) (map[string]any, *failure) {
 	c := s.codes[form.Get("code")]
 	if c == nil || c.redirectURI != form.Get("redirect_uri") {
-		return nil, &failure{400, "invalid_grant"}
+		return nil, &failure{status: 400, word: "invalid_grant"}
 	}
 	if c.used {
 		c.family.revoked = true
-		return nil, &failure{400, "invalid_grant"}
+		return nil, &failure{status: 400, word: "invalid_grant"}
 	}
 	c.used = true
 	hash := sha256.Sum256([]byte(form.Get("code_verifier")))
 	if c.challenge != "" && subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(hash[:])), []byte(c.challenge)) != 1 {
-		return nil, &failure{400, "invalid_grant"}
+		return nil, &failure{status: 400, word: "invalid_grant"}
 	}
 	members := s.issue(c.family, c.family.scopes, s.newRefresh(c.family))
 	if c.family.nonce != "" {
@@ -137,10 +157,12 @@ func (s *Server) pollDevice(value string) (map[string]any, *failure) {
 	d := s.devices[value]
 	switch {
 	case d == nil:
-		return nil, &failure{400, "expired_token"}
+		return nil, &failure{status: 400, word: "expired_token"}
 	case d.polls < s.policy.DevicePolls:
 		d.polls++
-		return nil, &failure{400, "authorization_pending"}
+		return nil, &failure{status: 400, word: "authorization_pending"}
+	case s.policy.DeviceWord != "":
+		return nil, &failure{status: 400, word: s.policy.DeviceWord}
 	}
 	delete(s.devices, value)
 	return s.issue(d.family, d.family.scopes, s.newRefresh(d.family)), nil
@@ -177,10 +199,10 @@ func (s *Server) introspect(r *http.Request) (map[string]any, *failure) {
 // authenticated checks the client, in the policy's way and in no other, and answers
 // the form.
 func (s *Server) authenticated(r *http.Request) (url.Values, *failure) {
-	refused := &failure{401, "invalid_client"}
+	refused := &failure{status: 401, word: "invalid_client"}
 	form, err := readForm(r)
 	if err != nil {
-		return nil, &failure{400, "invalid_request"}
+		return nil, &failure{status: 400, word: "invalid_request"}
 	}
 	id, secret, basic := r.BasicAuth()
 	inBody := form.Has("client_secret")
@@ -213,6 +235,9 @@ func (s *Server) authenticated(r *http.Request) (url.Values, *failure) {
 }
 
 func (s *Server) isClient(id, secret string) (ok bool) {
+	if id == s.Client.ID && s.policy.Former != "" && subtle.ConstantTimeCompare([]byte(secret), []byte(s.policy.Former)) == 1 {
+		return true
+	}
 	s.Client.Secret.Use(func(b []byte) { ok = id == s.Client.ID && subtle.ConstantTimeCompare([]byte(secret), b) == 1 })
 	return ok
 }

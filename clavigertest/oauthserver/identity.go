@@ -64,9 +64,21 @@ func (s *Server) metadata(*http.Request) (map[string]any, *failure) {
 }
 
 func (s *Server) userinfo(r *http.Request) (map[string]any, *failure) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme := "Bearer "
+	if s.policy.DPoP {
+		scheme = "DPoP "
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), scheme)
 	if f := s.access[token]; !ok || f == nil || f.revoked {
-		return nil, &failure{401, "invalid_token"}
+		return nil, &failure{status: 401, word: "invalid_token"}
+	}
+	if s.policy.DPoP {
+		if thumbprint, f := s.proven(r, token); f != nil || thumbprint != s.bound[token] {
+			if f == nil {
+				f = &failure{status: 401, word: "invalid_token"}
+			}
+			return nil, f
+		}
 	}
 	return map[string]any{"sub": "user-1", "name": "Ada", "email": "ada@example.com"}, nil
 }

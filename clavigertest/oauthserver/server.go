@@ -50,6 +50,10 @@ type Policy struct {
 	ClientKey    *jose.JSONWebKey // the client's public key, of private_key_jwt
 	Style        Style
 	DevicePolls  int              // "pending" so often before a device is allowed
+	DeviceWord   string           // what a device is told then, in place of its tokens: access_denied
+	DPoP         bool             // tokens are bound to keys; proofs carry the server's nonce
+	Issuer       string           // of assertions that ClientKey signs, for jwtBearer and installations
+	Former       string           // a secret that the client may prove itself with too
 	WrongIssuer  bool             // callbacks and id tokens name another issuer
 	Now          func() time.Time // time.Now if nil
 }
@@ -61,6 +65,7 @@ type Received struct {
 	Form         url.Values // body and query
 	Body         string
 	Fresh        bool // the first request on its connection
+	Certificates int  // that the client showed
 }
 
 // Server is a running authorization server. It is closed when the test ends.
@@ -83,6 +88,8 @@ type Server struct {
 	access   map[string]*family
 	families []*family
 	jtis     map[string]bool
+	bound    map[string]string // access tokens, and the thumbprint of their key
+	nonce    int
 	reuses   int
 	rotated  int
 }
@@ -108,7 +115,7 @@ func Start(t testing.TB, policy Policy) *Server {
 	}
 	s := &Server{
 		policy: policy, key: jose.JSONWebKey{Key: key, KeyID: "id-key", Algorithm: string(jose.ES256), Use: "sig"},
-		codes: map[string]*code{}, devices: map[string]*device{}, refresh: map[string]*refreshToken{}, access: map[string]*family{}, jtis: map[string]bool{},
+		codes: map[string]*code{}, devices: map[string]*device{}, refresh: map[string]*refreshToken{}, access: map[string]*family{}, jtis: map[string]bool{}, bound: map[string]string{},
 	}
 	s.Client = claviger.OAuthClient{ID: "client:" + random(6), Secret: claviger.NewSecretString("s/" + random(18) + "+%")}
 	s.http = httptest.NewUnstartedServer(s.routes())
@@ -224,6 +231,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /authorize", s.authorize)
 	mux.HandleFunc("POST /token", s.answered(s.token))
+	mux.HandleFunc("POST /app/installations/{id}/access_tokens", s.answered(s.installation))
 	mux.HandleFunc("POST /device", s.answered(s.startDevice))
 	mux.HandleFunc("POST /revoke", s.answered(s.revoke))
 	mux.HandleFunc("POST /introspect", s.answered(s.introspect))
@@ -252,7 +260,7 @@ func (s *Server) record(r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.received = append(s.received, Received{r.Method, r.URL.Path, r.Header.Clone(), form, string(body), fresh})
+	s.received = append(s.received, Received{r.Method, r.URL.Path, r.Header.Clone(), form, string(body), fresh, len(r.TLS.PeerCertificates)})
 }
 
 // random answers n random bytes as base64url.

@@ -106,7 +106,7 @@ func (s *Server) issue(f *family, scopes []string, refresh string) map[string]an
 func (s *Server) redeem(token string, narrow []string) (map[string]any, *failure) {
 	r := s.refresh[token]
 	if r == nil || r.family.revoked {
-		return nil, &failure{400, "invalid_grant"}
+		return nil, &failure{status: 400, word: "invalid_grant"}
 	}
 	scopes := r.family.scopes
 	if narrow != nil {
@@ -124,7 +124,7 @@ func (s *Server) redeem(token string, narrow []string) (map[string]any, *failure
 		if s.policy.RevokeFamily {
 			r.family.revoked = true
 		}
-		return nil, &failure{400, "invalid_grant"}
+		return nil, &failure{status: 400, word: "invalid_grant"}
 	}
 	s.rotated++
 	if !s.policy.Rotates {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"claviger"
 	"claviger/internal/gate"
@@ -35,11 +36,15 @@ type OAuthClientChange struct {
 	KeyID       string
 	Certificate string
 	Secrets     claviger.Credentials // clientSecret, privateKey
+	// KeepFormer is how long the secret before a new one is tried where the vendor refuses
+	// the new one: vendors take a while to rotate. Zero: not at all.
+	KeepFormer time.Duration
 }
 
 const (
 	maxClientID    = 512
 	maxCertificate = 64 << 10
+	maxKeepFormer  = 30 * 24 * time.Hour
 )
 
 // redirectURI is where a vendor sends browsers back to. It is one per organization and
@@ -127,9 +132,7 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 	if err != nil {
 		return OAuthClient{}, err
 	}
-	secrets := claviger.Credentials{}
-	maps.Copy(secrets, old)
-	maps.Copy(secrets, in.Secrets)
+	secrets := b.replaced(old, in)
 	if err := needsOf(m.OAuth.ClientAuth, in, secrets); err != nil {
 		return OAuthClient{}, err
 	}
@@ -140,13 +143,31 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 	err = b.gate.Change(ctx, c, claviger.ConnectorsWrite, r, func(tx *store.Tx, t *gate.Ticket) (err error) {
 		row, err = tx.PutOAuthClient(ctx, c.Scope, in.Connector, m.Key, func(next store.OAuthClient, _ claviger.Sealed) (store.OAuthClient, claviger.Sealed, error) {
 			next.ClientID, next.KeyID, next.Certificate = in.ClientID, in.KeyID, []byte(in.Certificate)
-			next.SecretKeys = slices.Sorted(maps.Keys(secrets))
+			next.SecretKeys = slices.DeleteFunc(slices.Sorted(maps.Keys(secrets)), func(key string) bool { return key == vault.ClientFormerEnd })
 			sealed, err := b.vault.SealClient(ctx, t, next, secrets)
 			return next, sealed, err
 		})
 		return err
 	})
 	return b.seenClient(c, row), conflict(err)
+}
+
+// replaced answers the secrets of a registration after a change. The secret before a new
+// one is kept for a while if that is wanted, and whatever was kept before goes.
+func (b *Broker) replaced(old claviger.Credentials, in OAuthClientChange) claviger.Credentials {
+	secrets := claviger.Credentials{}
+	maps.Copy(secrets, old)
+	maps.Copy(secrets, in.Secrets)
+	if in.Secrets[vault.ClientSecret].Empty() {
+		return secrets
+	}
+	delete(secrets, vault.ClientFormer)
+	delete(secrets, vault.ClientFormerEnd)
+	if former := old[vault.ClientSecret]; in.KeepFormer > 0 && !former.Empty() {
+		secrets[vault.ClientFormer] = former
+		secrets[vault.ClientFormerEnd] = claviger.NewSecretString(b.now().Add(in.KeepFormer).UTC().Format(time.RFC3339))
+	}
+	return secrets
 }
 
 // clientSecrets opens the stored secrets of the same client id, for the new version to
@@ -181,6 +202,9 @@ func checkClient(in OAuthClientChange) error {
 		return claviger.Invalid("keyId", "invalid_format", "A key id has at most %d printable characters.", maxClientID)
 	case len(in.Certificate) > maxCertificate:
 		return claviger.Invalid("certificate", "invalid_format", "A certificate chain has at most 64 KiB.")
+	}
+	if in.KeepFormer < 0 || in.KeepFormer > maxKeepFormer || in.KeepFormer > 0 && in.Secrets[vault.ClientSecret].Empty() {
+		return claviger.Invalid("keepFormerFor", "invalid_format", "It goes with a new clientSecret and is at most 720h.")
 	}
 	if in.Certificate != "" {
 		block, _ := pem.Decode([]byte(in.Certificate))

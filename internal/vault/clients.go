@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"time"
 
 	"claviger"
 	"claviger/internal/gate"
@@ -14,6 +15,8 @@ import (
 const (
 	ClientSecret     = "clientSecret"
 	ClientPrivateKey = "privateKey"
+	ClientFormer     = "formerSecret" // the secret before ClientSecret
+	ClientFormerEnd  = "formerUntil"  // when ClientFormer is forgotten, RFC 3339
 )
 
 // SealClient seals the secrets of an organization's OAuth client for its next version.
@@ -63,10 +66,14 @@ func (v *Vault) Client(ctx context.Context, t *gate.Ticket, connector, method st
 	if err != nil {
 		return claviger.OAuthClient{}, err
 	}
-	return claviger.OAuthClient{
+	client := claviger.OAuthClient{
 		ID: row.ClientID, KeyID: row.KeyID, Certificate: row.Certificate,
 		Secret: secrets[ClientSecret], PrivateKey: secrets[ClientPrivateKey],
-	}, nil
+	}
+	if end, err := time.Parse(time.RFC3339, text(secrets[ClientFormerEnd])); err == nil && v.now().Before(end) {
+		client.Former = secrets[ClientFormer]
+	}
+	return client, nil
 }
 
 // NoClient is the refusal where an organization has not registered itself at a vendor.

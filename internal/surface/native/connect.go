@@ -3,6 +3,7 @@ package native
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"claviger"
 	"claviger/api"
@@ -33,9 +34,13 @@ func (s *surface) putOAuthClient(ctx context.Context, c claviger.Caller, in *put
 			secrets[key] = claviger.NewSecretString(value)
 		}
 	}
+	keep, err := time.ParseDuration(cmp.Or(in.Body.KeepFormerFor, "0"))
+	if err != nil {
+		return nil, claviger.Invalid("keepFormerFor", "invalid_format", "Write a duration, for example 24h.")
+	}
 	x, err := s.core.PutOAuthClient(ctx, c, broker.OAuthClientChange{
 		Connector: in.Key, AuthMethod: in.Body.AuthMethod, ClientID: in.Body.ClientID, KeyID: in.Body.KeyID,
-		Certificate: in.Body.Certificate, Secrets: secrets,
+		Certificate: in.Body.Certificate, Secrets: secrets, KeepFormer: keep,
 	})
 	return answer(oauthClient(x), err)
 }
