@@ -241,7 +241,7 @@ func TestHouse_SettingsAreDocumented(t *testing.T) {
 	for _, name := range variable.FindAllString(string(page), -1) {
 		documented[name] = true
 	}
-	settings := map[string]bool{"CLAVIGER_URL": true, "CLAVIGER_API_KEY": true} // of the command line
+	settings := map[string]bool{"CLAVIGER_URL": true, "CLAVIGER_API_KEY": true, "CLAVIGER_PROFILE": true} // of the command line
 	for _, s := range load(t).packages {
 		if s.ImportPath != internal+"app" {
 			continue
@@ -250,7 +250,7 @@ func TestHouse_SettingsAreDocumented(t *testing.T) {
 			settings["CLAVIGER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = true
 		}
 	}
-	if len(settings) == 2 {
+	if len(settings) == 3 {
 		t.Fatal("no setting was found in internal/app")
 	}
 	for name := range settings {

@@ -43,6 +43,7 @@ func reveals() map[string]reveal {
 		"internal/surface/embedded/wire.go": {1, "answers a token that was minted for this very request"},
 		"internal/oauth/client.go":          {1, "puts client secrets and tokens into requests to the authorization server that issued them, signs with keys, and reads its answers"},
 		"internal/egress/scrub.go":          {1, "needs a credential's forms to find its echoes in answers"},
+		"internal/app/inspect.go":           {1, "reads the master key's address to see whether it opens"},
 		"internal/app/app.go":               {1, "reads the master key's address, which may be the key itself"},
 		"internal/app/mount.go":             {1, "makes the key that authenticates list cursors"},
 		"internal/surface/native/wire.go":   {1, "answers a secret that was made for this very request, once"},

@@ -23,15 +23,20 @@ type offline struct {
 	values   map[string]*string
 }
 
-// flags adds the settings that say where the ledger is. The master key has no flag:
-// it would show in the process list.
+// flags adds a time, and the settings that say where the ledger is.
 func (o *offline) flags(c *cobra.Command) {
-	o.values = map[string]*string{}
-	c.Flags().StringVar(&o.config, "config", "", "YAML file of settings")
 	c.Flags().Var(moment{&o.from}, "from", "earliest time (RFC 3339) or age (24h)")
 	c.Flags().Var(moment{&o.to}, "to", "latest time (RFC 3339) or age (24h)")
+	o.settings(c, []string{"data", "database.url", "ledger.anchor"})
+}
+
+// settings adds the flags of settings: those of these keys, all of them if there are
+// none. The master key has no flag: it would show in the process list.
+func (o *offline) settings(c *cobra.Command, keys []string) {
+	o.values = map[string]*string{}
+	c.Flags().StringVar(&o.config, "config", "", "YAML file of settings")
 	for _, s := range app.AllSettings() {
-		if s.Flag != "" && slices.Contains([]string{"data", "database.url", "ledger.anchor"}, s.Key) {
+		if s.Flag != "" && (keys == nil || slices.Contains(keys, s.Key)) {
 			o.values[s.Flag] = c.Flags().String(s.Flag, "", s.Meaning+" ("+s.Variable+")")
 		}
 	}

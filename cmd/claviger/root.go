@@ -54,7 +54,7 @@ func (p *program) root() *cobra.Command {
 	}
 	clients := []*cobra.Command{
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
-		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.versionCommand(),
+		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.doctorCommand(), p.versionCommand(),
 	}
 	for _, c := range clients {
 		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")

@@ -67,6 +67,9 @@ func (p *program) serve(ctx context.Context, s app.Settings) error {
 	if err != nil {
 		return err
 	}
+	if os.Geteuid() == 0 {
+		log.Warn("the server runs as root, which it does not need: give it a user of its own that owns the data folder")
+	}
 	a, err := app.Open(ctx, app.Config{Settings: s, Log: log})
 	if err != nil {
 		return err
