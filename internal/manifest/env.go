@@ -1,0 +1,180 @@
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"claviger"
+	"claviger/internal/document"
+)
+
+// envName is the file that maps names to references, so that a checkout can be
+// resolved without a server.
+const envName = "env.template"
+
+// maxEnvLines bounds env.template.
+const maxEnvLines = 2000
+
+// envTemplate is env.template as it was read: NAME=kv://path, one a line; # starts
+// a comment.
+type envTemplate struct {
+	name    string
+	data    []byte
+	entries []EnvEntry
+	faults  []Fault
+}
+
+// EnvEntry is one line of env.template.
+type EnvEntry struct {
+	Name, Reference string // Reference is kv://... or url://...
+	Line, Column    int    // of the reference
+}
+
+// Env answers the entries of env.template, in the order of the file; nil without one.
+func (b *Bundle) Env() []EnvEntry {
+	if b.env == nil {
+		return nil
+	}
+	return slices.Clone(b.env.entries)
+}
+
+func parseEnv(part Part) *envTemplate {
+	e := &envTemplate{name: part.Name, data: part.Data}
+	fail := func(line, column int, code, hint, message string) {
+		e.faults = append(e.faults, Fault{File: part.Name, Line: line, Column: column, Code: code, Message: message, Hint: hint, Severity: Error})
+	}
+	if len(part.Data) > document.MaxBytes || bytes.Count(part.Data, []byte("\n")) > maxEnvLines {
+		fail(1, 1, CodeLimit, "", fmt.Sprintf("the file has more than %d KiB or %d lines", document.MaxBytes>>10, maxEnvLines))
+		return e
+	}
+	seen := map[string]bool{}
+	number := 0
+	for line := range strings.SplitSeq(string(part.Data), "\n") {
+		number++
+		line = strings.TrimSuffix(line, "\r")
+		if text := strings.TrimSpace(line); text == "" || text[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		column := len(name) + 2
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case !ok || !envWord(name):
+			fail(number, 1, CodeSyntax, "capital letters, digits and _, then = and a reference", "the line is not NAME=kv://...")
+		case seen[name]:
+			fail(number, 1, CodeDuplicate, "keep one of them", fmt.Sprintf("the name %s is there twice", document.Quote(name)))
+		case !strings.HasPrefix(value, claviger.SecretScheme) && !strings.HasPrefix(value, "url://"):
+			fail(number, column, CodeLiteralSecret, "write NAME=kv://... and store the value in the secret store", "the value is not a reference")
+		default:
+			e.entries = append(e.entries, EnvEntry{Name: name, Reference: value, Line: number, Column: column})
+		}
+		seen[name] = true
+	}
+	return e
+}
+
+func envWord(s string) bool {
+	for i, c := range []byte(s) {
+		if !(c == '_' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || i > 0 && c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 200
+}
+
+// Reference is one kv:// reference of a system, and where it stands.
+type Reference struct {
+	Slot, Name string // of the slot and of its secret; Slot is empty for a setting of the system
+	Path       string // without kv://
+}
+
+// References answers every well-formed reference of the system, in the order of the
+// slots and the names of their secrets, then those of its settings.
+func (b *Bundle) References() []Reference {
+	var out []Reference
+	for _, slot := range b.System.Slots() {
+		if slot.Credential == nil {
+			continue
+		}
+		for _, name := range sortedKeys(slot.Credential.Security) {
+			if path, err := claviger.ParseSecretPath(slot.Credential.Security[name]); err == nil {
+				out = append(out, Reference{Slot: slot.Key, Name: name, Path: path})
+			}
+		}
+	}
+	for _, s := range b.settings() {
+		if path, err := claviger.ParseSecretPath(s.get("value").text()); err == nil {
+			out = append(out, Reference{Name: s.get("name").text(), Path: path})
+		}
+	}
+	return out
+}
+
+func (b *Bundle) settings() []place {
+	if b.system.root == nil {
+		return nil
+	}
+	return b.system.place().get("configuration").items()
+}
+
+// checkEnv checks that env.template names every reference and no other.
+func (c *validator) checkEnv(b *Bundle) {
+	if b.folder == "" {
+		return // an upload has no env.template
+	}
+	missing := map[string]bool{}
+	for _, r := range b.References() {
+		missing[r.Path] = true
+	}
+	if b.env == nil {
+		if len(missing) > 0 {
+			c.warn(place{file: path.Join(b.folder, envName), line: 1, column: 1}, CodeEnv, "NAME=kv://... for each reference", c.repair(""), "env.template is missing, so that the references cannot be resolved on this machine")
+		}
+		return
+	}
+	c.faults = append(c.faults, b.env.faults...)
+	for _, e := range b.env.entries {
+		at := place{file: b.env.name, line: e.Line, column: e.Column}
+		if !strings.HasPrefix(e.Reference, claviger.SecretScheme) {
+			continue
+		}
+		if path := c.path(at, e.Reference); path != "" {
+			if _, known := missing[path]; !known {
+				c.fail(at, CodeEnv, "remove the line, or name the reference in a slot", "", "%s is named by no slot", document.Quote(e.Reference))
+			}
+			missing[path] = false
+		}
+	}
+	for _, path := range sortedKeys(missing) {
+		if missing[path] {
+			c.fail(place{file: b.env.name, line: 1, column: 1}, CodeEnv, envLine(path), c.repair(""), "%s%s is not there", claviger.SecretScheme, path)
+		}
+	}
+}
+
+// envLine answers the line that names a reference.
+func envLine(path string) string {
+	return "KV_" + strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		default:
+			return '_'
+		}
+	}, path) + "=" + claviger.SecretScheme + path
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
