@@ -13,6 +13,7 @@ import (
 	"claviger"
 	"claviger/clavigertest/oauthserver"
 	"claviger/clavigertest/postgres"
+	"claviger/internal/store"
 	"claviger/internal/vault"
 )
 
@@ -87,6 +88,20 @@ func (f *failover) cut() {
 	clear(f.open)
 }
 
+// sever lets nobody through until heal.
+func (f *failover) sever() {
+	f.mu.Lock()
+	f.down = true
+	f.mu.Unlock()
+	f.cut()
+}
+
+func (f *failover) heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = false
+}
+
 // carry carries one connection's bytes.
 func (f *failover) carry(client net.Conn) {
 	defer client.Close() //nolint:errcheck // it is at its end
@@ -144,18 +159,14 @@ func (f *failover) strike(server io.Writer, commit []byte, a *answers) {
 	f.down, f.mark = true, nil
 	lands := f.lands
 	f.mu.Unlock()
+	defer close(f.broken)
 	if lands {
 		a.hush()
 		_, _ = server.Write(commit)
 		<-a.committed
 	}
 	f.cut()
-	time.AfterFunc(downtime, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.down = false
-	})
-	close(f.broken)
+	time.AfterFunc(downtime, f.heal)
 }
 
 // answers hands on what the server says, until it is hushed.
@@ -225,6 +236,47 @@ func TestAbuse_100_TheDatabaseFailsOverAtACommit(t *testing.T) {
 				n.must(id)
 			})
 		}
+	}
+}
+
+// The holder is cut off from the database for longer than its lease while the vendor answers.
+// The other node takes the lease and sends nothing; when the way is open again, the
+// answer is stored under a lease of its own.
+func TestAbuse_238_PartitionedHolder(t *testing.T) {
+	direct := postgres.URL(t)
+	way := newFailover(t, direct)
+	s := newStand(t, direct, strict, 0, nil)
+	two := s.open(vault.Refresh{Lease: crashLease})
+	s.found()
+	s.url = way.url
+	one := s.open(vault.Refresh{Lease: crashLease})
+	id, _ := s.connect(time.Hour)
+	s.pass(55 * time.Minute)
+	conn, _ := two.row(id)
+	reached, hold := make(chan struct{}), make(chan struct{})
+	s.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
+	if token := one.must(id); token != "at_first" {
+		t.Fatalf("due: %q", token)
+	}
+	<-reached
+	held := two.grant(id)
+	way.sever()
+	for range 3 {
+		two.settled(id) // the first of them waits for the end of the lease
+	}
+	if g := two.grant(id); g.Fence <= held.Fence || g.State != store.GrantUncertain || s.sent() != 1 {
+		t.Fatalf("the other node: %+v after %d requests", g, s.sent())
+	}
+	close(hold)
+	way.heal()
+	one.settled(id)
+	if after, _ := two.row(id); after.Revision != conn.Revision+1 || after.LastError != nil {
+		t.Errorf("afterwards: revision %d, %+v", after.Revision, after.LastError)
+	}
+	s.pass(2 * time.Hour)
+	one.must(id)
+	if rotations, reuses := s.server.Refreshed(); rotations != 2 || reuses != 0 {
+		t.Errorf("%d rotations, %d reuses", rotations, reuses)
 	}
 }
 
