@@ -134,6 +134,7 @@ func scopeless() map[string]string {
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
 		"a browser that leaves for a vendor or comes back has nothing but this":  "ConnectFlowByID ConnectFlowByState",
+		"stands on pages for people who are signed in nowhere":                   "Branding",
 		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting",
 		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
 		"tells the background what to look after, by id alone":              "DueGrants StaleConnectFlows",

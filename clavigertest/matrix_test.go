@@ -176,6 +176,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"finishConnection":     func() any { return map[string]string{"finishCode": "ABCD-EFGH"} },
 		"putOAuthClient":       func() any { return map[string]string{"clientId": "id", "clientSecret": "s3cret"} },
 		"putReturnURLs":        func() any { return map[string][]string{"urls": {"https://app.example/done"}} },
+		"putBranding":          func() any { return map[string]string{"name": "Acme", "color": "#0b57d0"} },
 		"putSecret":            func() any { return map[string]string{"value": "other"} },
 		"beginLogin":           func() any { return map[string]string{"host": "laptop"} },
 		"redeemLogin":          func() any { return map[string]string{"deviceCode": "unknown"} },

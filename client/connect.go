@@ -58,3 +58,13 @@ func (c *Client) PutReturnURLs(ctx context.Context, urls []string) (api.ReturnUR
 func (c *Client) ReturnURLs(ctx context.Context) (api.ReturnURLs, error) {
 	return get[api.ReturnURLs](ctx, c, "/v1/connect/return-urls", nil)
 }
+
+// PutBranding replaces how the organization shows itself on connect pages.
+func (c *Client) PutBranding(ctx context.Context, in api.Branding) (api.Branding, error) {
+	return put[api.Branding](ctx, c, "/v1/branding", in, "")
+}
+
+// Branding answers how the organization shows itself on connect pages.
+func (c *Client) Branding(ctx context.Context) (api.Branding, error) {
+	return get[api.Branding](ctx, c, "/v1/branding", nil)
+}

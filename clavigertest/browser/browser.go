@@ -7,6 +7,7 @@
 //	p.Click("button", "Connect")                // by ARIA role and accessible name
 //	p.See("Connected")                          // waits until the text is visible
 //	p.Accessible()                              // axe finds nothing, nothing scrolls sideways
+//	p.Look(browser.Dark())                      // the same page in another theme or size
 //	p.Quiet(url)                                // no foreign origin was asked, no script failed
 //	p.Screenshot("home-phone")                  // artifacts/screenshots/home-phone.png
 //
@@ -55,11 +56,12 @@ func Set() npm.Set { return npm.Set{Name: "browser", Files: files} }
 
 // View is how a person looks at pages.
 type View struct {
-	Width, Height int // of the window, in CSS pixels
-	Dark          bool
-	Moving        bool   // animations are welcome; otherwise reduced motion is asked for
-	NoScript      bool   // scripts do not run
-	Zone          string // IANA time zone; UTC if empty
+	Width    int    `json:"width"` // of the window, in CSS pixels
+	Height   int    `json:"height"`
+	Dark     bool   `json:"dark"`
+	Moving   bool   `json:"moving"`   // animations are welcome; otherwise reduced motion is asked for
+	NoScript bool   `json:"noScript"` // scripts do not run
+	Zone     string `json:"zone"`     // IANA time zone; UTC if empty
 }
 
 // Desktop is a light page of 1280 x 800.
@@ -185,8 +187,7 @@ func (b *Browser) read(out io.Reader, ready chan<- struct{}) {
 func (b *Browser) Open(t testing.TB, v View) *Page {
 	t.Helper()
 	p := &Page{b: b, t: t}
-	view := map[string]any{"width": v.Width, "height": v.Height, "dark": v.Dark, "moving": v.Moving, "noScript": v.NoScript, "zone": v.Zone}
-	p.number = ask[int](p, "open", "view", view)
+	p.number = ask[int](p, "open", "view", v)
 	t.Cleanup(func() { _, _ = b.call("leave", p.number, nil) })
 	return p
 }

@@ -53,6 +53,12 @@ func TestBrowser(t *testing.T) {
 		p := b.Open(t, browser.Phone())
 		p.Goto(url + "/good")
 		p.See("light")
+		var wide bool
+		p.Look(browser.Dark())
+		if p.Eval("innerWidth === 1280 && matchMedia('(prefers-color-scheme: dark)').matches", &wide); !wide {
+			t.Error("the page does not look as it should")
+		}
+		p.Look(browser.Phone())
 		p.Accessible()
 		if tree := p.Tree(); !strings.Contains(tree, `heading "Good"`) {
 			t.Errorf("a screen reader has:\n%s", tree)

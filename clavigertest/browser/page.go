@@ -20,6 +20,12 @@ type Page struct {
 // nothing is the answer of an operation that has none.
 type nothing any
 
+// Look changes the window's size, theme and motion; the page stays as it is.
+func (p *Page) Look(v View) {
+	p.t.Helper()
+	ask[nothing](p, "look", "view", v)
+}
+
 // Goto opens an address and waits until the page is loaded. An error status is no fault;
 // see [Page.Status].
 func (p *Page) Goto(address string) {

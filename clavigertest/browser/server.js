@@ -69,6 +69,10 @@ const operations = {
     watch(context);
     return keep(await context.newPage(), context);
   },
+  async look({ view }, { page }) {
+    await page.setViewportSize({ width: view.width, height: view.height });
+    await page.emulateMedia({ colorScheme: view.dark ? 'dark' : 'light', reducedMotion: view.moving ? 'no-preference' : 'reduce' });
+  },
   tab: async (_, { context }) => keep(await context.newPage(), context),
   goto: ({ url }, { page }) => page.goto(url, { waitUntil: 'load' }).then(() => null),
   click: ({ role, name }, { page }) => page.getByRole(role, { name, exact: true }).click(),
@@ -95,7 +99,7 @@ const operations = {
   screenshot: ({ path }, { page }) => page.screenshot({ path, fullPage: true, animations: 'disabled', caret: 'hide' }).then(() => null),
   async axe(_, { page }) {
     // The debugger's evaluation is not held back by the page's content security policy.
-    await page.evaluate(axe);
+    if (!(await page.evaluate('Boolean(globalThis.axe)'))) await page.evaluate(axe);
     return page.evaluate(async (values) => {
       const { violations } = await globalThis.axe.run(document, { runOnly: { type: 'tag', values }, resultTypes: ['violations'] });
       return violations.map((v) => ({ rule: v.id, help: v.help, nodes: v.nodes.map((n) => `${n.target.join(' ')}: ${n.failureSummary}`) }));

@@ -231,7 +231,7 @@ func (b *Broker) showPairing(ctx context.Context, c claviger.Caller, f *claviger
 	if err != nil {
 		return Departure{}, err
 	}
-	d := Departure{Connector: l.connector.Name, Pairing: f.Device, Cookie: cookie}
+	d := Departure{Brand: b.Brand(ctx, f.Organization), Connector: l.connector.Name, Pairing: f.Device, Cookie: cookie}
 	switch {
 	case f.Status.Final() && f.Fault != nil && sameBrowser(f, cookie):
 		why := claviger.Errorf(claviger.KindConflict, f.Fault.Code, "%s", f.Fault.Message)

@@ -33,7 +33,8 @@ const (
 type Departure struct {
 	Location  string
 	Cookie    string
-	Connector string // its name, with Pairing
+	Brand     claviger.Branding // with Pairing
+	Connector string            // its name, with Pairing
 	Pairing   *claviger.Pairing
 	Arrival   *Arrival
 }

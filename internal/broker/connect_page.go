@@ -19,7 +19,7 @@ import (
 // organization's own, checked when they were stored; the vendor's origin is computed
 // from the address that the browser will really be sent to.
 type ConnectPage struct {
-	Organization string // name
+	Brand        claviger.Branding
 	Session      claviger.ConnectSession
 	ReturnOrigin string // of the application; empty if it gave no address
 	Choices      []ConnectChoice
@@ -64,17 +64,17 @@ func (b *Broker) openSession(ctx context.Context, c claviger.Caller) (claviger.C
 	return s, nil
 }
 
-// ConnectPage answers what a session's page shows.
+// ConnectPage answers what a session's page shows; with an error, as much of it as is
+// known: whose page it is.
 func (b *Broker) ConnectPage(ctx context.Context, c claviger.Caller) (ConnectPage, error) {
 	s, err := b.openSession(ctx, c)
-	if err != nil {
-		return ConnectPage{Session: s, ReturnOrigin: origin(s.ReturnURL)}, err
+	page := ConnectPage{Session: s, ReturnOrigin: origin(s.ReturnURL)}
+	if s.Organization != "" {
+		page.Brand = b.Brand(ctx, s.Organization)
 	}
-	o, err := b.db.OrganizationByID(ctx, s.Organization)
 	if err != nil {
-		return ConnectPage{}, err
+		return page, err
 	}
-	page := ConnectPage{Organization: o.Name, Session: s, ReturnOrigin: origin(s.ReturnURL)}
 	var old *claviger.Connection
 	if s.Reconnect {
 		conn, _, err := b.db.Connection(ctx, c.Scope, s.Connection)

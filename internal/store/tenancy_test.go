@@ -303,6 +303,14 @@ var scopedMethods = map[string]struct {
 		kept, err := tx.PinEndpoints(ctx, s, store.Pin{Connector: "custom", Version: 1, Issuer: "https://issuer.example", Endpoints: []byte("{}")})
 		return len(kept) - len("{}"), err // two bytes are of one's own pin
 	}},
+	"Tx.PutBranding": {true, func(ctx context.Context, _ *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		// The scope's organization is meant, whatever the branding says.
+		err := tx.PutBranding(ctx, s, claviger.Branding{Organization: v.org.ID, Name: "Acme"})
+		if s.Organization() != v.org.ID {
+			return 0, err
+		}
+		return hit(err)
+	}},
 	"DB.Grant": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.Grant(ctx, s, v.connection))
 	}},

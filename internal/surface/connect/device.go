@@ -19,7 +19,10 @@ var deviceTemplate string
 const lookAgain = 5
 
 // device is the page that shows a code to be entered at the vendor.
-type device struct{ Name, Open, Origin, Code string }
+type device struct {
+	frame
+	Name, Open, Origin, Code string
+}
 
 // pairing shows where a device flow stands. The page asks again by itself, without a
 // script, until there is a way on.
@@ -31,12 +34,13 @@ func (s *surface) pairing(w http.ResponseWriter, r *http.Request, d broker.Depar
 	}
 	u, err := url.Parse(d.Pairing.VerificationURI)
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	w.Header().Set("Refresh", strconv.Itoa(lookAgain))
 	s.pages.write(w, s.log, http.StatusOK, "device", device{
-		Name: d.Connector, Code: d.Pairing.UserCode, Origin: claviger.Origin(u),
+		frame: frame{Title: "Allow it at " + d.Connector, Brand: brandOf(d.Brand)},
+		Name:  d.Connector, Code: d.Pairing.UserCode, Origin: claviger.Origin(u),
 		Open: cmp.Or(d.Pairing.VerificationURIComplete, d.Pairing.VerificationURI),
 	})
 }

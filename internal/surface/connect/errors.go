@@ -35,28 +35,31 @@ func status(k claviger.Kind) int {
 	return http.StatusInternalServerError
 }
 
-// fail answers the page of an error that belongs to no flow. It leads nowhere: nothing
-// in such a request says where would be safe.
-func (s *surface) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := claviger.AsError(err)
-	code := status(e.Kind)
-	if code == http.StatusInternalServerError {
-		s.log.ErrorContext(r.Context(), "a page failed", "request", wire.From(r).ID, "error", e.Error())
-	}
-	w.Header().Set(wire.ErrorHeader, e.FineCode())
-	s.pages.write(w, s.log, code, "failed", failure{Title: "This did not work", Message: e.Message, Code: e.FineCode(), Request: wire.From(r).ID})
+// fail answers the page of an error that belongs to no flow, in the clothes of the
+// organization if it is known. It leads nowhere: nothing in such a request says where
+// would be safe.
+func (s *surface) fail(w http.ResponseWriter, r *http.Request, of claviger.Branding, err error) {
+	s.tell(w, r, "This did not work", failure{frame: frame{Brand: brandOf(of)}}, claviger.AsError(err))
 }
 
 // failed answers the page of a flow that came to nothing, with the way back to the
 // application, whose address the core has checked.
 func (s *surface) failed(w http.ResponseWriter, r *http.Request, a broker.Arrival) {
-	e := a.Failure
+	s.tell(w, r, "Not connected", failure{frame: frame{Brand: brandOf(s.core.Brand(r.Context(), a.Flow.Organization))}, Said: a.VendorSaid, ReturnTo: a.ReturnTo}, a.Failure)
+}
+
+func (s *surface) tell(w http.ResponseWriter, r *http.Request, title string, f failure, e *claviger.Error) {
 	code := status(e.Kind)
-	if e.Kind == claviger.KindInternal {
-		s.log.ErrorContext(r.Context(), "a callback failed", "request", wire.From(r).ID, "error", e.Error())
+	if code == http.StatusInternalServerError {
+		s.log.ErrorContext(r.Context(), "a page failed", "request", wire.From(r).ID, "error", e.Error())
 	}
-	w.Header().Set(wire.ErrorHeader, e.FineCode())
-	s.pages.write(w, s.log, code, "failed", failure{
-		Title: "Not connected", Message: e.Message, Said: a.VendorSaid, Code: e.FineCode(), Request: wire.From(r).ID, ReturnTo: a.ReturnTo,
-	})
+	f.Title, f.Message, f.Code, f.Request = title, e.Message, e.FineCode(), wire.From(r).ID
+	switch f.Code {
+	case "session_ended", "flow_ended", "state_expired":
+		f.Title, f.Over = "This link is over", true
+	case "unknown_flow", "unknown_session", string(claviger.KindNotFound):
+		f.Title, f.Over = "There is nothing here", true
+	}
+	w.Header().Set(wire.ErrorHeader, f.Code)
+	s.pages.write(w, s.log, code, "failed", f)
 }

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed" // the pages' templates
+	"hash/fnv"
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
 
 	"claviger"
 	"claviger/internal/broker"
@@ -37,34 +42,90 @@ func (p pages) write(w http.ResponseWriter, log *slog.Logger, status int, name s
 	_, _ = w.Write(b.Bytes())
 }
 
-// asking is who asks, for whom, and where the person returns to.
-type asking struct{ Organization, User, ReturnOrigin string }
+// frame is what all pages have.
+type frame struct {
+	Title  string
+	Brand  brand
+	Faulty bool // a form came back, which a screen reader says first
+}
 
-func askingOf(page broker.ConnectPage) asking {
+// brand is how the organization shows itself. Owner is its own name, where the page
+// carries another one. All is empty on pages that belong to nobody known.
+type brand struct{ Name, Owner, Logo, Letters, Color string }
+
+func brandOf(x claviger.Branding) brand {
+	b := brand{Name: cmp.Or(x.Name, x.Owner), Color: cmp.Or(strings.TrimPrefix(x.Color, "#"), ownColor)}
+	if b.Name != x.Owner {
+		b.Owner = x.Owner
+	}
+	if len(x.Logo) > 0 {
+		b.Logo = "/connect-assets/logo/" + string(x.Organization)
+	}
+	b.Letters = initials(b.Name)
+	return b
+}
+
+// tile stands where there is no logo: initials, in one of six colours.
+type tile struct {
+	Letters string
+	Tint    uint32
+}
+
+func tileOf(key, name string) tile {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key))
+	return tile{initials(name), h.Sum32() % 6}
+}
+
+// initials answers the first letters of a name's first two words.
+func initials(name string) string {
+	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) })
+	var out []rune
+	for _, w := range words[:min(len(words), 2)] {
+		out = append(out, unicode.ToUpper([]rune(w)[0]))
+	}
+	return string(out)
+}
+
+// asking is who asks, for whom, and where the person returns to.
+type asking struct {
+	frame
+	User, ReturnOrigin string
+}
+
+func askingOf(page broker.ConnectPage, title string) asking {
 	u := page.Session.User
-	return asking{page.Organization, cmp.Or(u.Name, u.Email, u.ID), page.ReturnOrigin}
+	return asking{frame{Title: title, Brand: brandOf(page.Brand)}, cmp.Or(u.Name, u.Email, u.ID), page.ReturnOrigin}
 }
 
 // choices is the page that lists what may be connected.
 type choices struct {
 	asking
 	Choices []choice
+	Filter  bool // the list is long
 }
 
-type choice struct{ Path, Name, Method string }
+type choice struct {
+	tile
+	Path, Name, How string
+}
+
+// longList is from how many choices on a person is offered to search them.
+const longList = 8
 
 func choicesOf(page broker.ConnectPage, token string) choices {
-	out := choices{asking: askingOf(page)}
-	ways := map[string]int{}
-	for _, c := range page.Choices {
-		ways[c.Connector.Key]++
+	out := choices{asking: askingOf(page, "Connect an account"), Filter: len(page.Choices) >= longList}
+	if len(page.Choices) == 0 {
+		out.Title = "There is nothing to connect"
 	}
 	for _, c := range page.Choices {
-		x := choice{Path: pagePath(token, c.Connector.Key, c.Method.Key), Name: c.Connector.Name}
-		if ways[c.Connector.Key] > 1 {
-			x.Method = cmp.Or(c.Method.Label, c.Method.Key)
+		how := cmp.Or(c.Method.Label, c.Method.Key)
+		if c.Consents && c.Vendor != "" {
+			how = "Sign in at " + c.Vendor
 		}
-		out.Choices = append(out.Choices, x)
+		out.Choices = append(out.Choices, choice{
+			tile: tileOf(c.Connector.Key, c.Connector.Name), Path: pagePath(token, c.Connector.Key, c.Method.Key), Name: c.Connector.Name, How: how,
+		})
 	}
 	return out
 }
@@ -72,15 +133,16 @@ func choicesOf(page broker.ConnectPage, token string) choices {
 // form is the page of one way to connect.
 type form struct {
 	asking
-	Title, Name, Vendor    string
-	Consents               bool
+	tile
+	Name, Vendor           string
+	Again, Consents        bool
 	Scopes, Added, Dropped []string
 	Action, Back           string
 	Fields                 []field
 	Notice, Missing        string
 }
 
-// field is one input. A credential's value is never shown again.
+// field is one input. A secret is never shown again.
 type field struct {
 	ID, Name, Label, Type, Hint, Docs, Value, Wrong string
 	Param                                           string // that an error names it by
@@ -88,14 +150,16 @@ type field struct {
 	Required, Secret, Long                          bool
 }
 
-// formOf answers the page, with what was entered of the settings and what is wrong.
-func formOf(page broker.ConnectPage, c broker.ConnectChoice, token string, settings map[string]string, wrong *claviger.Error) form {
+// formOf answers the page, with what was entered that is no secret, and what is wrong.
+func formOf(page broker.ConnectPage, c broker.ConnectChoice, token string, entered url.Values, wrong *claviger.Error) form {
 	f := form{
-		asking: askingOf(page), Title: "Connect " + c.Connector.Name, Name: c.Connector.Name, Vendor: c.Vendor, Consents: c.Consents,
-		Scopes: c.Scopes, Added: c.Added, Dropped: c.Dropped, Missing: c.Missing, Action: pagePath(token, c.Connector.Key, c.Method.Key),
+		asking: askingOf(page, "Connect "+c.Connector.Name), tile: tileOf(c.Connector.Key, c.Connector.Name), Name: c.Connector.Name, Vendor: c.Vendor,
+		Again: page.Session.Reconnect, Consents: c.Consents, Added: c.Added, Dropped: c.Dropped, Missing: c.Missing,
+		Action: pagePath(token, c.Connector.Key, c.Method.Key),
 	}
-	if page.Session.Reconnect {
-		f.Title = "Connect " + c.Connector.Name + " again"
+	f.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s string) bool { return slices.Contains(c.Added, s) })
+	if f.Again {
+		f.Title += " again"
 	}
 	if len(page.Choices) > 1 {
 		f.Back = pagePath(token)
@@ -103,25 +167,27 @@ func formOf(page broker.ConnectPage, c broker.ConnectChoice, token string, setti
 	for _, v := range c.Asks {
 		f.Fields = append(f.Fields, field{
 			ID: "setting-" + v.Key, Name: settingInput + v.Key, Param: "settings." + v.Key, Label: cmp.Or(v.Label, v.Key), Type: "text", Hint: v.Hint,
-			Value: cmp.Or(settings[v.Key], v.Default), Options: v.Values, Required: v.Required && v.Default == "",
+			Value: cmp.Or(entered.Get(settingInput+v.Key), v.Default), Options: v.Values, Required: v.Required && v.Default == "",
 		})
 	}
 	if !c.Consents {
 		for _, x := range c.Method.Fields {
-			f.Fields = append(f.Fields, credentialField(x))
+			f.Fields = append(f.Fields, credentialField(x, entered))
 		}
 	}
 	f.blame(wrong)
 	return f
 }
 
-func credentialField(x claviger.Field) field {
+func credentialField(x claviger.Field, entered url.Values) field {
 	out := field{
 		ID: "credential-" + x.Key, Name: credentialInput + x.Key, Param: "credentials." + x.Key, Label: cmp.Or(x.Label, x.Key), Type: "text", Hint: x.Hint, Docs: x.DocsURL,
 		Options: x.Options, Required: x.Required, Secret: true, Long: x.Type == "json" || x.Type == "file",
 	}
 	if x.Secret {
 		out.Type = "password"
+	} else {
+		out.Value = entered.Get(out.Name)
 	}
 	return out
 }
@@ -131,10 +197,11 @@ func (f *form) blame(e *claviger.Error) {
 	if e == nil {
 		return
 	}
+	f.Faulty = true
 	for i := range f.Fields {
 		x := &f.Fields[i]
 		if e.Param == x.Param {
-			x.Wrong = e.Message
+			x.Wrong = plain(e)
 			f.Notice = "Please check what you entered."
 			return
 		}
@@ -142,20 +209,46 @@ func (f *form) blame(e *claviger.Error) {
 	f.Notice = e.Message
 }
 
+// plain says what is wrong with a field as the person before it would: the API's name of
+// the field is not theirs.
+func plain(e *claviger.Error) string {
+	if rest, ok := strings.CutPrefix(e.Message, e.Param+" "); ok {
+		return "This " + rest
+	}
+	return e.Message
+}
+
 // departure is the page between a form and the vendor.
-type departure struct{ Start string }
+type departure struct {
+	frame
+	Start string
+}
 
 // done is the page after a vendor's yes. Code is in a popup's page for its script,
 // Shown on a page for a person.
 type done struct {
-	Name, Account, Shown  string
+	frame
+	Name, Shown           string
+	Account               *account
 	Popup                 bool
 	Origin, Session, Code string
 	ReturnTo              string
 }
 
-func arrived(a broker.Arrival) done {
-	d := done{Name: a.Connector, Account: cmp.Or(a.Flow.Draft.Account.Name, a.Flow.Draft.Account.ID)}
+// account is whose account of the vendor it is.
+type account struct {
+	tile
+	Name, ID, Of string
+}
+
+func arrived(of claviger.Branding, a broker.Arrival) done {
+	d := done{frame: frame{Title: "Almost done", Brand: brandOf(of)}, Name: a.Connector}
+	if x := a.Flow.Draft.Account; x.ID != "" || x.Name != "" {
+		d.Account = &account{tile: tileOf(a.Flow.Draft.Connector, cmp.Or(x.Name, x.ID)), Name: cmp.Or(x.Name, x.ID), Of: a.Connector}
+		if x.Name != "" {
+			d.Account.ID = x.ID
+		}
+	}
 	switch a.Flow.Delivery {
 	case claviger.DeliverCode:
 		d.Shown = a.Code[:len(a.Code)/2] + "-" + a.Code[len(a.Code)/2:]
@@ -167,5 +260,10 @@ func arrived(a broker.Arrival) done {
 	return d
 }
 
-// failure is the page of what went wrong.
-type failure struct{ Title, Message, Said, Code, Request, ReturnTo string }
+// failure is the page of what went wrong. Over says that it is nobody's fault: the time
+// is over, or the page was used.
+type failure struct {
+	frame
+	Over                                   bool
+	Message, Said, Code, Request, ReturnTo string
+}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"claviger"
@@ -14,7 +15,7 @@ import (
 	"claviger/internal/wire"
 )
 
-//go:embed assets/page.css assets/page.js
+//go:embed assets/page.css assets/page.js assets/icon.svg
 var assets embed.FS
 
 // Sessions finds the caller behind the token of a connect page.
@@ -61,12 +62,14 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("GET /oauth/start/{flow}", s.start)
 	mux.HandleFunc("/oauth/callback/{organization}/{connector}", s.callback)
 	mux.HandleFunc("GET /connect-assets/{file}", s.asset)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, claviger.NotFound("page")) })
+	mux.HandleFunc("GET /connect-assets/accent/{color}", s.accent)
+	mux.HandleFunc("GET /connect-assets/logo/{organization}", s.logo)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, claviger.NotFound("page")) })
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This form was sent from another site. Open the page again and fill it in there."))
+		s.refuse(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This form was sent from another site. Open the page again and fill it in there."))
 	}))
-	return defend(guard.Handler(mux)), nil
+	return defend(s.alone(guard.Handler(mux))), nil
 }
 
 // defend sets what every answer of the surface carries. A form may lead nowhere but to
@@ -86,18 +89,62 @@ func defend(h http.Handler) http.Handler {
 	})
 }
 
-// asset answers the style and the script, the same for everybody.
+// alone lets other sites lead a person here in a window, and nothing else: what they
+// frame, embed or fetch is refused before anything is looked up, so that no answer, no
+// error and no time it takes tells them what exists (https://xsleaks.dev). The flow of a
+// page in a frame belongs in a window of its own, which has this site's cookie whatever
+// the browser thinks of other sites' cookies.
+func (s *surface) alone(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, mode, kind := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+		window := mode == "navigate" && kind == "document" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+		framed := mode == "navigate" && kind != "document" && kind != ""
+		if framed || (from == "cross-site" || from == "same-site") && !window {
+			s.refuse(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This page opens in a window of its own, and takes nothing from other sites. Open its address there."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse is fail for requests that belong to no organization.
+func (s *surface) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	s.fail(w, r, claviger.Branding{}, err)
+}
+
+// asset answers the style, the script and the icon, the same for everybody.
 func (s *surface) asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	body, err := assets.ReadFile("assets/" + name)
 	if err != nil {
-		s.fail(w, r, claviger.NotFound("page"))
+		s.refuse(w, r, claviger.NotFound("page"))
 		return
 	}
-	kind := "text/css; charset=utf-8"
-	if strings.HasSuffix(name, ".js") {
-		kind = "text/javascript; charset=utf-8"
+	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	give(w, kinds[path.Ext(name)], body)
+}
+
+// accent answers the style sheet of a colour.
+func (s *surface) accent(w http.ResponseWriter, r *http.Request) {
+	sheet, ok := accent(r.PathValue("color"))
+	if !ok {
+		s.refuse(w, r, claviger.NotFound("page"))
+		return
 	}
+	give(w, "text/css; charset=utf-8", []byte(sheet))
+}
+
+// logo answers an organization's logo.
+func (s *surface) logo(w http.ResponseWriter, r *http.Request) {
+	body, err := s.core.Logo(r.Context(), claviger.OrganizationID(r.PathValue("organization")))
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	give(w, "image/png", body)
+}
+
+func give(w http.ResponseWriter, kind string, body []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	_, _ = w.Write(body)
@@ -111,7 +158,7 @@ func (s *surface) start(w http.ResponseWriter, r *http.Request) {
 	}
 	d, err := s.core.StartFlow(r.Context(), claviger.FlowID(r.PathValue("flow")), s.cookie(r), wire.From(r))
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	if d.Pairing != nil {
@@ -130,7 +177,7 @@ func (s *surface) callback(w http.ResponseWriter, r *http.Request) {
 		Method: r.Method, RawQuery: r.URL.RawQuery, Cookie: s.cookie(r), From: wire.From(r),
 	})
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	s.arrive(w, r, a)
@@ -151,7 +198,7 @@ func (s *surface) arrive(w http.ResponseWriter, r *http.Request, a broker.Arriva
 			// hold back, but a navigation of the page.
 			w.Header().Set("Refresh", "0; url="+a.ReturnTo)
 		}
-		s.pages.write(w, s.log, http.StatusOK, "done", arrived(a))
+		s.pages.write(w, s.log, http.StatusOK, "done", arrived(s.core.Brand(r.Context(), a.Flow.Organization), a))
 	}
 }
 

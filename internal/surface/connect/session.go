@@ -28,7 +28,7 @@ const (
 func (s *surface) session(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("token")
 	if claviger.ValidID(claviger.PrefixConnection, token) {
-		s.pages.write(w, s.log, http.StatusOK, "reconnect", nil)
+		s.pages.write(w, s.log, http.StatusOK, "reconnect", frame{Title: "This connection must be connected again", Brand: brandOf(claviger.Branding{})})
 		return
 	}
 	page, ok := s.open(w, r)
@@ -46,12 +46,12 @@ func (s *surface) session(w http.ResponseWriter, r *http.Request) {
 func (s *surface) open(w http.ResponseWriter, r *http.Request) (broker.ConnectPage, bool) {
 	caller, err := s.sessions.AuthenticateConnect(r.Context(), r.PathValue("token"), wire.From(r))
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return broker.ConnectPage{}, false
 	}
 	page, err := s.core.ConnectPage(r.Context(), caller)
 	if err != nil {
-		s.fail(w, r, err)
+		s.fail(w, r, page.Brand, err)
 		return page, false
 	}
 	return page, true
@@ -65,7 +65,7 @@ func (s *surface) form(w http.ResponseWriter, r *http.Request) {
 	}
 	choice, ok := choiceOf(page, r)
 	if !ok {
-		s.fail(w, r, claviger.NotFound("page"))
+		s.refuse(w, r, claviger.NotFound("page"))
 		return
 	}
 	s.show(w, http.StatusOK, formOf(page, choice, r.PathValue("token"), nil, nil))
@@ -92,17 +92,17 @@ func (s *surface) submit(w http.ResponseWriter, r *http.Request) {
 	}
 	choice, ok := choiceOf(page, r)
 	if !ok {
-		s.fail(w, r, claviger.NotFound("page"))
+		s.refuse(w, r, claviger.NotFound("page"))
 		return
 	}
-	entered, err := readForm(w, r)
+	entered, form, err := readForm(w, r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.fail(w, r, page.Brand, err)
 		return
 	}
 	caller, err := s.sessions.AuthenticateConnect(r.Context(), r.PathValue("token"), wire.From(r))
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	a, err := s.core.Connect(r.Context(), caller, entered)
@@ -113,46 +113,50 @@ func (s *surface) submit(w http.ResponseWriter, r *http.Request) {
 	case e == nil:
 		s.arrive(w, r, a)
 	case e.Kind == claviger.KindInvalid || e.Kind == claviger.KindConflict && e.Code != "session_ended":
-		s.show(w, http.StatusUnprocessableEntity, formOf(page, choice, r.PathValue("token"), entered.Settings, e))
+		s.show(w, http.StatusUnprocessableEntity, formOf(page, choice, r.PathValue("token"), form, e))
 	default:
-		s.fail(w, r, err)
+		s.fail(w, r, page.Brand, err)
 	}
 }
 
 // depart sends the browser on to the flow: a page of its own, because a form's answer
 // may not lead to another site.
 func (s *surface) depart(w http.ResponseWriter, r *http.Request) {
+	page, ok := s.open(w, r)
+	if !ok {
+		return
+	}
 	flow := r.PathValue("flow")
 	if !claviger.ValidID(claviger.PrefixFlow, flow) {
-		s.fail(w, r, claviger.NotFound("page"))
+		s.refuse(w, r, claviger.NotFound("page"))
 		return
 	}
 	w.Header().Set("Refresh", "0; url=/oauth/start/"+flow)
-	s.pages.write(w, s.log, http.StatusOK, "depart", departure{Start: "/oauth/start/" + flow})
+	s.pages.write(w, s.log, http.StatusOK, "depart", departure{frame: frame{Title: "One moment", Brand: brandOf(page.Brand)}, Start: "/oauth/start/" + flow})
 }
 
 // readForm reads a page's own form. Names that the page does not make are refused by
-// the core, which knows the method's fields.
-func readForm(w http.ResponseWriter, r *http.Request) (broker.ConnectForm, error) {
+// the core, which knows the method's fields. It answers the form as it came, too.
+func readForm(w http.ResponseWriter, r *http.Request) (broker.ConnectForm, url.Values, error) {
 	in := broker.ConnectForm{
 		Connector: r.PathValue("connector"), AuthMethod: r.PathValue("method"),
 		Settings: map[string]string{}, Credentials: claviger.Credentials{},
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return in, claviger.Errorf(claviger.KindUnreadable, "bad_form", "This is not the form of the page.")
+		return in, nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "This is not the form of the page.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if err != nil {
-		return in, claviger.Errorf(claviger.KindTooLarge, "form_too_large", "The form has at most %d KiB.", maxForm>>10)
+		return in, nil, claviger.Errorf(claviger.KindTooLarge, "form_too_large", "The form has at most %d KiB.", maxForm>>10)
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return in, claviger.Errorf(claviger.KindUnreadable, "bad_form", "The form cannot be read.")
+		return in, nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "The form cannot be read.")
 	}
 	for name, values := range form {
 		if len(values) != 1 {
-			return in, claviger.Errorf(claviger.KindUnreadable, "bad_form", "A field of the form stands twice.")
+			return in, nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "A field of the form stands twice.")
 		}
 		if values[0] == "" {
 			continue
@@ -162,10 +166,10 @@ func readForm(w http.ResponseWriter, r *http.Request) (broker.ConnectForm, error
 		} else if key, ok := strings.CutPrefix(name, settingInput); ok {
 			in.Settings[key] = values[0]
 		} else {
-			return in, claviger.Errorf(claviger.KindUnreadable, "bad_form", "This is not the form of the page.")
+			return in, nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "This is not the form of the page.")
 		}
 	}
-	return in, nil
+	return in, form, nil
 }
 
 // check answers the page's script what is wrong with one field, as far as its form
@@ -173,12 +177,12 @@ func readForm(w http.ResponseWriter, r *http.Request) (broker.ConnectForm, error
 func (s *surface) check(w http.ResponseWriter, r *http.Request) {
 	caller, err := s.sessions.AuthenticateConnect(r.Context(), r.PathValue("token"), wire.From(r))
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
-	entered, err := readForm(w, r)
+	entered, _, err := readForm(w, r)
 	if err != nil {
-		s.fail(w, r, err)
+		s.refuse(w, r, err)
 		return
 	}
 	answer := struct {
@@ -187,9 +191,9 @@ func (s *surface) check(w http.ResponseWriter, r *http.Request) {
 	switch e := claviger.AsError(s.core.CheckForm(r.Context(), caller, entered)); {
 	case e == nil:
 	case e.Kind == claviger.KindInvalid:
-		answer.Message = e.Message
+		answer.Message = plain(e)
 	default:
-		s.fail(w, r, e)
+		s.refuse(w, r, e)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -20,6 +20,8 @@ func (s *surface) mountConnect(a *wire.API) {
 	wire.Handle(a, action(both("POST", "/v1/connections/{id}/finish", "finishConnection", "Confirm with the finish code a connection that was begun with POST /v1/connections", claviger.ConnectionsCreate)), s.finishConnection)
 	wire.Handle(a, wide("PUT", "/v1/connect/return-urls", "putReturnURLs", "Replace the list of addresses that browsers may be sent back to", claviger.ConnectorsWrite), s.putReturnURLs)
 	wire.Handle(a, wide("GET", "/v1/connect/return-urls", "getReturnURLs", "List the addresses that browsers may be sent back to", claviger.ConnectorsRead), s.getReturnURLs)
+	wire.Handle(a, wide("PUT", "/v1/branding", "putBranding", "Set how connect pages show your organization", claviger.ConnectorsWrite), s.putBranding)
+	wire.Handle(a, wide("GET", "/v1/branding", "getBranding", "How connect pages show your organization", claviger.ConnectorsRead), s.getBranding)
 }
 
 type putOAuthClient struct {
@@ -121,4 +123,20 @@ func (s *surface) putReturnURLs(ctx context.Context, c claviger.Caller, in *putR
 func (s *surface) getReturnURLs(ctx context.Context, c claviger.Caller, _ *struct{}) (*out[api.ReturnURLs], error) {
 	list, err := s.core.ReturnURLs(ctx, c)
 	return answer(api.ReturnURLs{Object: "return_urls", URLs: strs(list)}, err)
+}
+
+type putBranding struct{ Body api.Branding }
+
+func (s *surface) putBranding(ctx context.Context, c claviger.Caller, in *putBranding) (*out[api.Branding], error) {
+	x, err := s.core.PutBranding(ctx, c, claviger.Branding{Name: in.Body.Name, Color: in.Body.Color, Logo: in.Body.Logo})
+	return answer(branding(x), err)
+}
+
+func (s *surface) getBranding(ctx context.Context, c claviger.Caller, _ *struct{}) (*out[api.Branding], error) {
+	x, err := s.core.Branding(ctx, c)
+	return answer(branding(x), err)
+}
+
+func branding(x claviger.Branding) api.Branding {
+	return api.Branding{Object: "branding", Name: x.Name, Color: x.Color, Logo: x.Logo}
 }

@@ -1,14 +1,14 @@
 "use strict";
 
-// Hands the finish code to the page that opened this one. The browser delivers it to
-// that origin or not at all.
+// Hands the finish code to the page that opened this one. The browser delivers it to that
+// origin or not at all, and does not tell which; so the window stays, with the way back on
+// it, until the application that has the code closes it.
 function handOver() {
   const place = document.getElementById("handover");
   if (!place || !window.opener) return;
   const { origin, session, code } = place.dataset;
   window.opener.postMessage({ type: "claviger.connected", sessionId: session, finishCode: code }, origin);
-  window.close();
-  document.getElementById("status").textContent = "Done. You can close this window.";
+  document.getElementById("status").textContent = "The application was told. If this window stays open, go back with the button.";
 }
 
 // Says what is wrong with a field's form once the person leaves it. The server decides;
@@ -36,5 +36,36 @@ function watchFields() {
   }
 }
 
+// Narrows a long list to what a person types.
+function watchFilter() {
+  const filter = document.getElementById("filter");
+  if (!filter) return;
+  filter.closest(".field").hidden = false;
+  const all = [...document.querySelectorAll(".choices li")];
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.trim().toLowerCase();
+    for (const one of all) one.hidden = !one.querySelector("b").textContent.toLowerCase().includes(wanted);
+    const left = all.filter((one) => !one.hidden).length;
+    document.getElementById("found").textContent = left === 0 ? "Nothing of that name can be connected here." : `${left} of ${all.length}`;
+  });
+}
+
+// Copies the finish code.
+function offerCopy() {
+  const button = document.getElementById("copy");
+  if (!button || !navigator.clipboard) return;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(document.getElementById("code").textContent);
+      document.getElementById("copied").textContent = "Copied.";
+    } catch {
+      document.getElementById("copied").textContent = "Your browser did not allow it. Select the code and copy it.";
+    }
+  });
+}
+
 handOver();
 watchFields();
+watchFilter();
+offerCopy();
