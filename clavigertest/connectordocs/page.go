@@ -71,6 +71,9 @@ func method(b *strings.Builder, key string, m *guide.Method) {
 		}
 		b.WriteString("\n")
 	}
+	if m.BaseURL != "" {
+		fmt.Fprintf(b, "- Calls go to: `%s`\n", m.BaseURL)
+	}
 	for _, f := range m.Grant {
 		fmt.Fprintf(b, "- %s: %s\n", f.Name, f.Text)
 	}

@@ -114,6 +114,7 @@ type redemption struct {
 	live   *live
 	config oauth.Config
 	client claviger.OAuthClient
+	answer oauth.Raw // that the tokens came in
 	tokens claviger.Tokens
 	creds  claviger.Credentials
 }
@@ -159,6 +160,9 @@ func (r *redemption) run(ctx context.Context, in Return, state string) (Arrival,
 		return Arrival{}, err
 	}
 	if err := r.redeem(ctx, back); err != nil {
+		return Arrival{}, err
+	}
+	if err := r.discover(ctx, in.RawQuery); err != nil {
 		return Arrival{}, err
 	}
 	if err := r.identify(ctx); err != nil {
@@ -213,6 +217,7 @@ func (r *redemption) proof(values claviger.Credentials) *oauth.Proof {
 
 // take reads the tokens of an answer, to be kept with what the flow brings.
 func (r *redemption) take(ctx context.Context, raw oauth.Raw, values claviger.Credentials) (err error) {
+	r.answer = raw
 	if r.tokens, err = oauth.Parse(r.config, r.client, raw); err != nil {
 		return err
 	}

@@ -116,8 +116,8 @@ func (b *Broker) choices(ctx context.Context, c claviger.Caller, s claviger.Conn
 			settings = old.Settings
 		}
 		choice := ConnectChoice{Connector: k, Method: m, Consents: consents(m)}
-		for _, v := range k.Variables {
-			if _, fixed := settings[v.Key]; !fixed {
+		for _, v := range k.For(m.Key).Variables {
+			if _, fixed := settings[v.Key]; !fixed && !v.Discovered {
 				choice.Asks = append(choice.Asks, v)
 			}
 		}
@@ -147,7 +147,7 @@ func (b *Broker) consentFacts(ctx context.Context, c claviger.Caller, choice *Co
 			}
 		}
 	}
-	if full, err := catalog.CheckSettings(choice.Connector, fixedSettings(choice.Connector, settings)); err == nil {
+	if full, err := catalog.CheckSettings(choice.Connector.For(choice.Method.Key), fixedSettings(choice.Connector.For(choice.Method.Key), settings)); err == nil {
 		if l, err := b.ready(claviger.Connection{Connector: choice.Connector.Key, AuthMethod: choice.Method.Key, Settings: full}, nil, choice.Connector); err == nil {
 			if cfg, err := b.resolveOAuth(l); err == nil {
 				choice.Vendor = cmp.Or(origin(cfg.Endpoints.Authorize), origin(cfg.Endpoints.Device))
@@ -332,7 +332,7 @@ func (b *Broker) choose(ctx context.Context, c claviger.Caller, s claviger.Conne
 	}
 	settings := map[string]string{}
 	maps.Copy(settings, form.Settings)
-	maps.Copy(settings, fixedSettings(k, s.Settings))
+	maps.Copy(settings, fixedSettings(k.For(form.AuthMethod), s.Settings))
 	in := NewConnection{
 		Connector: k.Key, AuthMethod: form.AuthMethod, Name: "x", Workspace: s.Workspace, Credentials: form.Credentials,
 		Settings: settings, Tags: s.Tags,

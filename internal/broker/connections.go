@@ -97,7 +97,7 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	if err := setDefaults(&conn); err != nil {
 		return nil, nil, err
 	}
-	if conn.Settings, err = catalog.CheckSettings(connector, in.Settings); err != nil {
+	if conn.Settings, err = catalog.CheckSettings(connector.For(conn.AuthMethod), in.Settings); err != nil {
 		return nil, nil, err
 	}
 	l, err := b.ready(conn, nil, connector)

@@ -28,6 +28,9 @@ type unused struct {
 	sealed   claviger.Sealed
 	revision int64
 	keys     []string
+	// What the ciphertext is bound to and the vendor's call may name, as it was found out.
+	settings    map[string]string
+	destination string
 }
 
 // unusedOf seals the tokens of a callback that failed after the vendor had issued them.
@@ -38,7 +41,7 @@ func (b *Broker) unusedOf(ctx context.Context, c claviger.Caller, f *claviger.Co
 	}
 	next := *f
 	next.Revision++
-	u := &unused{revision: next.Revision}
+	u := &unused{revision: next.Revision, settings: f.Draft.Settings, destination: f.Draft.Destination}
 	for key := range creds {
 		u.keys = append(u.keys, key)
 	}
@@ -64,6 +67,7 @@ func (b *Broker) condemnFlow(before claviger.ConnectFlow, next *claviger.Connect
 	switch {
 	case u != nil:
 		sealed, keys, next.Revision = u.sealed, u.keys, u.revision
+		next.Draft.Settings, next.Draft.Destination = u.settings, u.destination
 	case before.Status != claviger.ConnectAwaiting:
 		return nil // a code verifier at most
 	}

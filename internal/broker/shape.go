@@ -63,6 +63,7 @@ func newShape(connector *claviger.Connector, org claviger.OrganizationID, method
 	if !ok {
 		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, methodKey)
 	}
+	connector = connector.For(methodKey)
 	base, err := catalog.Base(connector, settings)
 	if err != nil {
 		return nil, err

@@ -82,7 +82,7 @@ func (b *Broker) revised(ctx context.Context, c claviger.Caller, old claviger.Co
 		maps.Copy(settings, in.Settings)
 		next.Settings = settings
 	}
-	if next.Settings, err = catalog.CheckSettings(connector, next.Settings); err != nil {
+	if next.Settings, err = catalog.CheckSettings(connector.For(next.AuthMethod), next.Settings); err != nil {
 		return nil, err
 	}
 	return b.ready(next, nil, connector)

@@ -102,6 +102,7 @@ func (c *checker) oauth(a object, m *claviger.AuthMethod) *claviger.OAuth {
 	out.TokenResponse = c.tokenResponse(o)
 	out.Refresh = c.refresh(o)
 	out.Revoke = c.revoke(o, out)
+	out.Discover = c.discover(o, out)
 	c.oauthFit(o, out)
 	return out
 }

@@ -3,7 +3,9 @@ package rehearse
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -22,6 +24,9 @@ type life struct {
 	written oauth.Config // with the vendor's own addresses
 	moved   oauth.Config // with this world's
 	tokens  claviger.Tokens
+
+	callback url.Values // what the browser brought back
+	answer   oauth.Raw  // that the first tokens came in
 }
 
 // granted answers the steps of an oauth2 method: consent and exchange, or the client's
@@ -35,6 +40,9 @@ func (r *run) granted(m *claviger.AuthMethod) []named {
 			}
 			if err := l.obtain(); err != nil {
 				return err
+			}
+			if err := l.discover(); err != nil {
+				return fmt.Errorf("discovery: %w", err)
 			}
 			return r.test(m, l.credentials())
 		}},
@@ -64,25 +72,61 @@ func (r *run) granted(m *claviger.AuthMethod) []named {
 }
 
 func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
-	lookup := func(name string) (string, bool) { value, ok := r.settings[name]; return value, ok }
-	cfg, err := oauth.Resolve(m.OAuth, "org_1/"+r.conn.Key, lookup)
-	if err != nil {
-		return nil, err
+	for _, d := range m.OAuth.Discover {
+		delete(r.settings, d.Variable)
 	}
 	known := r.vendor.Client(m.Key)
-	l := &life{run: r, m: m, written: cfg, moved: cfg, client: claviger.OAuthClient{ID: known.ID, Secret: claviger.NewSecretString(known.Secret)}}
+	l := &life{run: r, m: m, client: claviger.OAuthClient{ID: known.ID, Secret: claviger.NewSecretString(known.Secret)}}
 	if m.OAuth.ClientAuth == claviger.PrivateKeyJWT {
+		var err error
 		if l.client.PrivateKey, err = r.oauth.NewProofKey(); err != nil {
 			return nil, err
 		}
 	}
+	return l, l.resolve()
+}
+
+// resolve fills the section's addresses from the settings that are known.
+func (l *life) resolve() (err error) {
+	lookup := func(name string) (string, bool) { value, ok := l.settings[name]; return value, ok }
+	if l.written, err = oauth.Resolve(l.m.OAuth, "org_1/"+l.conn.Key, lookup); err != nil {
+		return err
+	}
+	l.moved = l.written
 	e := &l.moved.Endpoints
 	for _, address := range []*string{&e.Token, &e.Refresh, &e.Revoke} {
-		if *address, err = r.move(r.conn.Key, *address); err != nil {
-			return nil, err
+		if *address, err = l.move(l.conn.Key, *address); err != nil {
+			return err
 		}
 	}
-	return l, nil
+	return nil
+}
+
+// discover finds what the connector learns from the consent, which must be what the
+// vendor is simulated with.
+func (l *life) discover() error {
+	if len(l.m.OAuth.Discover) == 0 {
+		return nil
+	}
+	settings, err := catalog.Discover(l.conn, l.m, l.settings, catalog.Sources{
+		Token: l.moved.Tree(l.answer), Callback: l.callback,
+		Ask: func(d *claviger.Discovery, address string) (any, error) {
+			moved, err := l.move(l.conn.Key, address)
+			if err != nil {
+				return nil, err
+			}
+			l.calls++
+			return l.oauth.Ask(l.ctx, l.moved, moved, d.Scheme, l.tokens.Access, nil)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if want := l.vendor.Settings(l.m.Key); !maps.Equal(settings, want) {
+		return fmt.Errorf("found %q, want %q", settings, want)
+	}
+	l.settings = settings
+	return l.resolve()
 }
 
 func (l *life) credentials() claviger.Credentials {
@@ -108,7 +152,7 @@ func (l *life) obtain() error {
 	if err != nil {
 		return fmt.Errorf("first tokens: %w", err)
 	}
-	l.tokens = tokens
+	l.tokens, l.answer = tokens, attempt.Raw
 	left := time.Until(tokens.ExpiresAt)
 	switch {
 	case left < 55*time.Minute || left > 65*time.Minute:
@@ -136,6 +180,9 @@ func (l *life) consent() (oauth.Code, error) {
 	}
 	query, err := l.vendor.Consent(l.m.Key, address)
 	if err != nil {
+		return oauth.Code{}, err
+	}
+	if l.callback, err = url.ParseQuery(query); err != nil {
 		return oauth.Code{}, err
 	}
 	back, err := oauth.ParseCallback(l.written, state, http.MethodGet, query)
@@ -195,7 +242,7 @@ func (l *life) renew() error {
 // revoke ends the grant, and checks that nothing of it is live any more.
 func (l *life) revoke() error {
 	token, hint := l.tokens.Refresh, oauth.HintRefresh
-	if token.Empty() || l.m.OAuth.Revoke.TokenIn == "bearer" {
+	if token.Empty() || l.m.OAuth.Revoke.Token == "access" || l.m.OAuth.Revoke.TokenIn == "bearer" {
 		token, hint = l.tokens.Access, oauth.HintAccess
 	}
 	done := l.oauth.Revoke(l.ctx, l.moved, l.client, token, hint)

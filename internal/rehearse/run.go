@@ -96,8 +96,8 @@ func (w *World) against(ctx context.Context, conn *claviger.Connector, v *simula
 	w.add(conn.Key, v)
 	report := Report{Connector: conn.Key}
 	for i := range conn.Auth {
-		r := &run{World: w, ctx: ctx, conn: conn, vendor: v, settings: maps.Clone(v.Settings())}
 		m := &conn.Auth[i]
+		r := &run{World: w, ctx: ctx, conn: conn.For(m.Key), vendor: v, settings: v.Settings(m.Key)}
 		steps := r.fixed(m)
 		if m.OAuth != nil {
 			steps = r.granted(m)

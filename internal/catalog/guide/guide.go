@@ -42,6 +42,7 @@ type Setting struct {
 // Method is one way to authenticate.
 type Method struct {
 	Key, Label, Type, DocsURL string
+	BaseURL                   string // where its calls go, if not where the others' go
 	Fields                    []Field
 	Grant                     []Fact // of oauth2
 	Scopes                    []string
@@ -92,7 +93,9 @@ func Of(conn *claviger.Connector) (Page, error) {
 		DocsURL: conn.DocsURL, WebhooksURL: w.Webhooks.DocsURL, Hosts: conn.AllowedHosts, Limits: limits(conn.RateLimit),
 	}
 	for i := range conn.Variables {
-		p.Settings = append(p.Settings, setting(&conn.Variables[i]))
+		s := setting(&conn.Variables[i])
+		s.Required = s.Required && !alwaysFound(conn, s.Key)
+		p.Settings = append(p.Settings, s)
 	}
 	for i := range conn.Auth {
 		m := method(&conn.Auth[i])
@@ -123,7 +126,7 @@ func Initials(name string) string {
 }
 
 func setting(v *claviger.Variable) Setting {
-	s := Setting{Key: v.Key, Text: sentence(v.Label, v.Hint), Values: Code(v.Values), Required: v.Required && v.Default == ""}
+	s := Setting{Key: v.Key, Text: sentence(v.Label, v.Hint), Values: Code(v.Values), Required: v.Required && v.Default == "", Methods: v.Methods}
 	if s.Values == "" {
 		s.Values = string(v.Type)
 	}

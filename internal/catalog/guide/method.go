@@ -9,7 +9,7 @@ import (
 )
 
 func method(m *claviger.AuthMethod) Method {
-	out := Method{Key: m.Key, Label: m.Label, Type: string(m.Type), DocsURL: m.DocsURL, Test: probe(m.Test), Granted: granted(m.Permissions)}
+	out := Method{BaseURL: m.BaseURL.String(), Key: m.Key, Label: m.Label, Type: string(m.Type), DocsURL: m.DocsURL, Test: probe(m.Test), Granted: granted(m.Permissions)}
 	for _, f := range m.Fields {
 		out.Fields = append(out.Fields, Field{Key: f.Key, Text: sentence(f.Label, f.Hint), DocsURL: f.DocsURL, Secret: f.Secret, Required: f.Required})
 	}
@@ -17,6 +17,28 @@ func method(m *claviger.AuthMethod) Method {
 		out.Consents, out.Scopes, out.Grant = o.Grant == claviger.GrantAuthorizationCode, o.Scopes, grant(m)
 	}
 	return out
+}
+
+// alwaysFound reports whether every method that needs a variable discovers it.
+func alwaysFound(conn *claviger.Connector, key string) bool {
+	for i := range conn.Auth {
+		for _, v := range conn.For(conn.Auth[i].Key).Variables {
+			if v.Key == key && !v.Discovered {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// found tells what becomes known once a person has consented.
+func found(o *claviger.OAuth) string {
+	var parts []string
+	for _, d := range o.Discover {
+		where := map[string]string{"token": "the token's answer", "callback": "the browser's way back, `" + d.Param + "`", "request": "`" + d.URL.String() + "`"}[d.From]
+		parts = append(parts, "`"+d.Variable+"` from "+where)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // grant tells how tokens come.
@@ -42,6 +64,9 @@ func grant(m *claviger.AuthMethod) []Fact {
 		if !e.at.Empty() {
 			facts = append(facts, Fact{e.name, "`" + e.at.String() + "`"})
 		}
+	}
+	if len(o.Discover) > 0 {
+		facts = append(facts, Fact{"Found out after consent", found(o)})
 	}
 	return facts
 }

@@ -24,13 +24,14 @@ const (
 
 // call is one endpoint of the API, as one part of the document uses it.
 type call struct {
-	of      *claviger.AuthMethod // whose test or permission check it is; nil for actions
+	of      *claviger.AuthMethod // that it is made with
 	method  string
 	path    *regexp.Regexp
 	query   []claviger.QueryParam
 	body    bool
 	form    bool
 	success int
+	early   bool                                   // made before the variables that headers name are known
 	put     func(tree any, header http.Header) any // adds what this part reads
 }
 
@@ -45,20 +46,23 @@ func (v *Vendor) listCalls() []*call {
 		if p := m.Permissions; p != nil && p.Request != nil {
 			out = append(out, v.probeCall(m, p.Request))
 		}
-	}
-	for i := range v.conn.Actions {
-		a := &v.conn.Actions[i]
-		out = append(out, &call{
-			method: a.Method, path: v.pathPattern(a.Path), query: a.Query, body: a.Body != nil, form: a.BodyFormat == "form", success: http.StatusOK,
-			put: func(tree any, header http.Header) any { return v.putPage(a, tree, header) },
-		})
+		if c := v.discoveryCall(m); c != nil {
+			out = append(out, c)
+		}
+		for j := range v.conn.Actions {
+			a := &v.conn.Actions[j]
+			out = append(out, &call{
+				of: m, method: a.Method, path: v.pathPattern(m, a.Path), query: a.Query, body: a.Body != nil, form: a.BodyFormat == "form", success: http.StatusOK,
+				put: func(tree any, header http.Header) any { return v.putPage(a, tree, header) },
+			})
+		}
 	}
 	return out
 }
 
 func (v *Vendor) probeCall(m *claviger.AuthMethod, p *claviger.Probe) *call {
 	return &call{
-		of: m, method: p.Method, path: v.pathPattern(p.Path), query: p.Query, body: p.Body != nil, success: p.ExpectStatus[0],
+		of: m, method: p.Method, path: v.pathPattern(m, p.Path), query: p.Query, body: p.Body != nil, success: p.ExpectStatus[0],
 		put: func(tree any, header http.Header) any {
 			tree = place(tree, p.AccountName, AccountName)
 			tree = place(tree, p.AccountID, AccountID)
@@ -127,14 +131,14 @@ func (v *Vendor) putPage(a *claviger.Action, tree any, header http.Header) any {
 		return tree
 	}
 	if a.Pagination.Type == "link" {
-		header.Set("Link", fmt.Sprintf(`<https://%s/next?%s=%s>; rel="next"`, v.base.Host, a.Pagination.Param, NextPage))
+		header.Set("Link", fmt.Sprintf(`<https://api.example/next?%s=%s>; rel="next"`, a.Pagination.Param, NextPage))
 	}
 	return place(tree, a.Pagination.Next, NextPage)
 }
 
 // pathPattern matches the paths that a template makes: the connection's settings
 // where it names variables, one segment's text where it names inputs.
-func (v *Vendor) pathPattern(t claviger.Template) *regexp.Regexp {
+func (v *Vendor) pathPattern(m *claviger.AuthMethod, t claviger.Template) *regexp.Regexp {
 	const mark = "\x00"
 	text, _ := t.Render(func(name string) (string, bool) {
 		if value, ok := v.settings[name]; ok {
@@ -142,7 +146,7 @@ func (v *Vendor) pathPattern(t claviger.Template) *regexp.Regexp {
 		}
 		return mark, true
 	}, nil)
-	prefix := v.base.EscapedPath()
+	prefix := v.bases[m.Key].EscapedPath()
 	if text == "/" && prefix != "" {
 		text = ""
 	}
@@ -153,17 +157,17 @@ func (v *Vendor) pathPattern(t claviger.Template) *regexp.Regexp {
 // answer finds the call and answers everything that the document reads there with a
 // credential of the method.
 func (v *Vendor) answer(w http.ResponseWriter, in *request, m *claviger.AuthMethod) {
-	status, tree, known := http.StatusOK, any(nil), false
+	status, tree, known, early := http.StatusOK, any(nil), false, false
 	for _, c := range v.calls {
-		if c.of != nil && c.of != m || c.method != in.Method || !c.path.MatchString(in.path) || !v.fits(c, in) {
+		if c.of != m || c.method != in.Method || !c.path.MatchString(in.path) || !v.fits(c, in) {
 			continue
 		}
 		if !known {
 			status, known = c.success, true
 		}
-		tree = c.put(tree, w.Header())
+		tree, early = c.put(tree, w.Header()), early || c.early
 	}
-	if !known && in.Method == http.MethodGet && strings.TrimSuffix(in.path, "/") == strings.TrimSuffix(v.base.EscapedPath(), "/") {
+	if !known && in.Method == http.MethodGet && strings.TrimSuffix(in.path, "/") == strings.TrimSuffix(v.bases[m.Key].EscapedPath(), "/") {
 		http.NotFound(w, in.Request) // a bare call to the base, where there is no test
 		return
 	}
@@ -172,7 +176,7 @@ func (v *Vendor) answer(w http.ResponseWriter, in *request, m *claviger.AuthMeth
 		http.NotFound(w, in.Request)
 		return
 	}
-	if why := v.headersWrong(in); why != "" {
+	if why := v.headersWrong(in); why != "" && !early {
 		v.fault("%s", why)
 		writeJSON(w, http.StatusBadRequest, map[string]any{"message": why})
 		return

@@ -24,6 +24,7 @@ type grant struct {
 	params    map[string]string   // authorizeParams and tokenParams, "authorize." and "token." before the name
 	refreshes bool                // issues refresh tokens
 	client    Client
+	settings  map[string]string // the vendor's, of all methods
 
 	mu      sync.Mutex
 	serial  int
@@ -50,9 +51,16 @@ func (v *Vendor) newGrant(m *claviger.AuthMethod, index int) (*grant, error) {
 	if secret := v.values[m.Key]["clientSecret"]; secret != "" {
 		g.client.Secret = secret
 	}
-	lookup := func(name string) (string, bool) { value, ok := v.settings[name]; return value, ok }
+	lookup := func(name string) (string, bool) {
+		if name == catalog.ClientID {
+			return g.client.ID, true
+		}
+		value, ok := v.settings[name]
+		return value, ok
+	}
+	g.settings = v.settings
 	e := &m.OAuth.Endpoints
-	for name, t := range map[string]claviger.Template{"authorize": e.Authorize, "token": e.Token, "refresh": e.Refresh, "revoke": e.Revoke} {
+	for name, t := range g.addresses(e) {
 		if t.Empty() {
 			continue
 		}
@@ -64,7 +72,7 @@ func (v *Vendor) newGrant(m *claviger.AuthMethod, index int) (*grant, error) {
 			return nil, fmt.Errorf("simulate: %s of %s is no address", name, m.Key)
 		}
 	}
-	for prefix, params := range map[string][]claviger.OAuthParam{"authorize.": m.OAuth.AuthorizeParams, "token.": m.OAuth.TokenParams} {
+	for prefix, params := range map[string][]claviger.OAuthParam{"authorize.": m.OAuth.AuthorizeParams, "token.": m.OAuth.TokenParams, "revoke.": m.OAuth.Revoke.Params} {
 		for _, p := range params {
 			text, err := p.Value.Render(lookup, nil)
 			if err != nil {
@@ -154,7 +162,13 @@ func (v *Vendor) Consent(method, address string) (string, error) {
 	g.serial++
 	value := fmt.Sprintf("code-%d", g.serial)
 	g.codes[value] = code{q.Get("redirect_uri"), challenge}
-	return url.Values{"code": {value}, "state": {q.Get("state")}}.Encode(), nil
+	back := url.Values{"code": {value}, "state": {q.Get("state")}}
+	for _, d := range rules.Discover {
+		if d.From == "callback" {
+			back.Set(d.Param, g.told(v.conn, &d))
+		}
+	}
+	return back.Encode(), nil
 }
 
 // serveGrant answers a request to an authorization server, and reports whether it was
@@ -167,7 +181,13 @@ func (v *Vendor) serveGrant(w http.ResponseWriter, in *request) bool {
 		if role == "" {
 			continue
 		}
-		found = true
+		found = found || role != "discover"
+		if role == "discover" {
+			if in.host != v.bases[key].Hostname() && g.serveDiscovery(w, in, v.conn) {
+				return true
+			}
+			continue
+		}
 		if role == "token" && !g.knows(in) || role == "revoke" && !g.names(in) {
 			continue
 		}
@@ -175,7 +195,7 @@ func (v *Vendor) serveGrant(w http.ResponseWriter, in *request) bool {
 		if role == "revoke" {
 			why = g.serveRevoke(w, in)
 		} else {
-			why = g.serveToken(w, in, v.now())
+			why = g.serveToken(w, in, v)
 		}
 		if why != "" {
 			v.fault("%s: %s: %s", key, role, why)
@@ -192,7 +212,7 @@ func (v *Vendor) serveGrant(w http.ResponseWriter, in *request) bool {
 
 // role answers which endpoint a request is for, "" for none.
 func (g *grant) role(in *request) string {
-	for _, name := range []string{"token", "refresh", "revoke"} {
+	for _, name := range []string{"token", "refresh", "revoke", "discover"} {
 		u := g.endpoints[name]
 		if u == nil || u.Hostname() != in.host {
 			continue
@@ -201,6 +221,9 @@ func (g *grant) role(in *request) string {
 			continue // Zendesk shows a token at the address where another method ends it
 		}
 		path := u.EscapedPath()
+		if name == "discover" && in.Method != http.MethodGet {
+			continue
+		}
 		if in.path == path || name == "revoke" && g.method.OAuth.Revoke.TokenIn == "path" && strings.HasPrefix(in.path, strings.TrimSuffix(path, "/")+"/") {
 			if name == "refresh" {
 				return "token"
@@ -224,7 +247,11 @@ func (g *grant) knows(in *request) bool {
 func (g *grant) names(in *request) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	text := in.URL.String() + " " + in.Header.Get("Authorization") + " " + string(in.body)
+	r := g.method.OAuth.Revoke
+	if r.TokenIn == "none" {
+		return true // the parameters name the grant, which serveRevoke checks
+	}
+	text := in.URL.String() + " " + in.Header.Get("Authorization") + " " + in.Header.Get(r.TokenHeader) + " " + string(in.body)
 	for _, token := range slices.Concat(sorted(g.access), sorted(g.refresh)) {
 		if strings.Contains(text, token) {
 			return true
@@ -262,7 +289,7 @@ func (g *grant) clientWrong(in *request, way claviger.ClientAuth) string {
 }
 
 // serveToken answers a token request; the text says what was wrong with it.
-func (g *grant) serveToken(w http.ResponseWriter, in *request, now time.Time) string {
+func (g *grant) serveToken(w http.ResponseWriter, in *request, v *Vendor) string {
 	rules := g.method.OAuth
 	if want := map[string]string{"json": "application/json"}[rules.TokenRequestFormat]; in.Method != http.MethodPost || in.kind != orElse(want, "application/x-www-form-urlencoded") {
 		return fmt.Sprintf("%s of %q", in.Method, in.kind)
@@ -299,7 +326,7 @@ func (g *grant) serveToken(w http.ResponseWriter, in *request, now time.Time) st
 		if rules.Refresh.Rotates {
 			delete(g.refresh, old)
 		} else {
-			g.issue(w, now, old)
+			g.issue(w, v, old)
 			return ""
 		}
 	case orElse(rules.ClientCredentialsGrant, "client_credentials"):
@@ -309,7 +336,7 @@ func (g *grant) serveToken(w http.ResponseWriter, in *request, now time.Time) st
 	default:
 		return "the grant is " + in.form.Get("grant_type")
 	}
-	g.issue(w, now, "")
+	g.issue(w, v, "")
 	return ""
 }
 
@@ -332,7 +359,8 @@ func (g *grant) refuseGrant(w http.ResponseWriter) {
 
 // issue answers new tokens where the document reads them. kept is a refresh token
 // that stays. The caller holds mu.
-func (g *grant) issue(w http.ResponseWriter, now time.Time, kept string) {
+func (g *grant) issue(w http.ResponseWriter, v *Vendor, kept string) {
+	now := v.now()
 	rules, r := g.method.OAuth, g.method.OAuth.TokenResponse
 	g.serial++
 	access := fmt.Sprintf("access-%s-%d", g.method.Key, g.serial)
@@ -363,6 +391,11 @@ func (g *grant) issue(w http.ResponseWriter, now time.Time, kept string) {
 		tree = place(tree, orElse(r.Scope, "$.scope"), strings.Join(rules.Scopes, orElse(r.ScopeSeparator, orElse(rules.ScopeSeparator, " "))))
 	}
 	tree = place(tree, r.OK, true)
+	for i := range rules.Discover {
+		if d := &rules.Discover[i]; d.From == "token" {
+			tree = place(tree, d.Path, g.told(v.conn, d))
+		}
+	}
 	if r.Format == "form" {
 		form := url.Values{}
 		members, _ := tree.(map[string]any)
@@ -376,48 +409,6 @@ func (g *grant) issue(w http.ResponseWriter, now time.Time, kept string) {
 	writeJSON(w, http.StatusOK, tree)
 }
 
-// serveRevoke ends a token; the text says what was wrong with the request.
-func (g *grant) serveRevoke(w http.ResponseWriter, in *request) string {
-	r, rules := g.method.OAuth.Revoke, g.method.OAuth
-	if r.TokenIn != "bearer" {
-		if why := g.clientWrong(in, claviger.ClientAuth(orElse(string(r.ClientAuth), string(rules.ClientAuth)))); why != "" {
-			return why
-		}
-	}
-	param, token := orElse(r.TokenParam, "token"), ""
-	switch r.TokenIn {
-	case "bearer":
-		token = strings.TrimPrefix(in.Header.Get("Authorization"), "Bearer ")
-	case "path":
-		token = in.URL.Path[strings.LastIndexByte(in.URL.Path, '/')+1:]
-	case "query":
-		token = in.URL.Query().Get(param)
-	default:
-		token = in.form.Get(param)
-		if want := map[string]string{"json": "application/json"}[r.BodyFormat]; in.kind != orElse(want, "application/x-www-form-urlencoded") {
-			return "the body is " + in.kind
-		}
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	access, isRefresh := g.refresh[token]
-	if !g.access[token] && !isRefresh {
-		return "the token is not where the document puts it"
-	}
-	delete(g.access, token)
-	if isRefresh {
-		delete(g.access, access)
-		delete(g.refresh, token)
-	}
-	for _, refresh := range sorted(g.refresh) { // the grant ends as a whole
-		if g.refresh[refresh] == token {
-			delete(g.refresh, refresh)
-		}
-	}
-	w.WriteHeader(http.StatusOK)
-	return ""
-}
-
 func orElse(s, fallback string) string {
 	if s == "" {
 		return fallback
@@ -427,7 +418,10 @@ func orElse(s, fallback string) string {
 
 // Hosts answers the host names that the vendor answers for, sorted.
 func (v *Vendor) Hosts() []string {
-	out := []string{v.base.Hostname()}
+	var out []string
+	for _, base := range v.bases {
+		out = append(out, base.Hostname())
+	}
 	for _, g := range v.grants {
 		for _, u := range g.endpoints {
 			out = append(out, u.Hostname())

@@ -72,7 +72,7 @@ func (s *sampler) letter(ranges []rune) rune {
 }
 
 // setting makes up the value of a variable.
-func (s *sampler) setting(v *claviger.Variable) string {
+func (s *sampler) setting(v *claviger.Variable, hosts []string) string {
 	switch {
 	case v.Default != "":
 		return v.Default
@@ -82,6 +82,8 @@ func (s *sampler) setting(v *claviger.Variable) string {
 		return "0190c0de-0000-7000-8000-000000000001"
 	case v.Pattern != nil:
 		return s.matching(v.Pattern)
+	case v.Type == claviger.VariableHostname && len(hosts) > 0:
+		return strings.Replace(hosts[0], "*", "acme", 1)
 	case v.Type == claviger.VariableHostname:
 		return "vendor.example.com"
 	}

@@ -247,7 +247,7 @@ func TestSettings(t *testing.T) {
 		{claviger.Variable{Type: claviger.VariableEnum, Values: []string{"eu", "us"}, Default: "us"}, "us"},
 		{claviger.Variable{Type: claviger.VariablePathSegment, Pattern: regexp.MustCompile("^v[2]$")}, "v2"},
 	} {
-		if got := s.setting(&c.v); got != c.want {
+		if got := s.setting(&c.v, nil); got != c.want {
 			t.Errorf("%+v: %s", c.v, got)
 		}
 	}

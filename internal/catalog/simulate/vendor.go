@@ -3,8 +3,10 @@ package simulate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +20,7 @@ type Vendor struct {
 	conn     *claviger.Connector
 	now      func() time.Time
 	settings map[string]string
-	base     *url.URL
+	bases    map[string]*url.URL // by auth method
 	calls    []*call
 	values   map[string]map[string]string // by auth method and field
 	grants   map[string]*grant            // by auth method, of oauth2
@@ -46,21 +48,21 @@ const maxBody = 1 << 20
 // New makes the vendor of a connector. An error says what of the document cannot be
 // simulated.
 func New(conn *claviger.Connector, now func() time.Time) (*Vendor, error) {
-	v := &Vendor{conn: conn, now: now, values: map[string]map[string]string{}, grants: map[string]*grant{}}
+	v := &Vendor{conn: conn, now: now, settings: map[string]string{}, bases: map[string]*url.URL{}, values: map[string]map[string]string{}, grants: map[string]*grant{}}
 	s := &sampler{}
-	wanted := map[string]string{}
 	for i := range conn.Variables {
-		wanted[conn.Variables[i].Key] = s.setting(&conn.Variables[i])
-	}
-	var err error
-	if v.settings, err = catalog.CheckSettings(conn, wanted); err != nil {
-		return nil, fmt.Errorf("simulate: made-up settings: %w", err)
-	}
-	if v.base, err = catalog.Base(conn, v.settings); err != nil {
-		return nil, err
+		v.settings[conn.Variables[i].Key] = s.setting(&conn.Variables[i], conn.AllowedHosts)
 	}
 	for i := range conn.Auth {
 		m := &conn.Auth[i]
+		settings, err := catalog.CheckSettings(conn.For(m.Key), v.Settings(m.Key))
+		if err != nil {
+			return nil, fmt.Errorf("simulate: made-up settings: %w", err)
+		}
+		maps.Copy(v.settings, settings)
+		if v.bases[m.Key], err = catalog.Base(conn.For(m.Key), v.settings); err != nil {
+			return nil, err
+		}
 		v.values[m.Key] = map[string]string{}
 		for j := range m.Fields {
 			v.values[m.Key][m.Fields[j].Key] = s.credential(&m.Fields[j])
@@ -75,8 +77,17 @@ func New(conn *claviger.Connector, now func() time.Time) (*Vendor, error) {
 	return v, nil
 }
 
-// Settings answers the settings under which the vendor is simulated.
-func (v *Vendor) Settings() map[string]string { return v.settings }
+// Settings answers the settings of an auth method under which the vendor is simulated.
+// Those that the method discovers are among them.
+func (v *Vendor) Settings(method string) map[string]string {
+	out := map[string]string{}
+	for _, x := range v.conn.For(method).Variables {
+		if value, ok := v.settings[x.Key]; ok {
+			out[x.Key] = value
+		}
+	}
+	return out
+}
 
 // Values answers what a person would bring for an auth method, by field.
 func (v *Vendor) Values(method string) map[string]string { return v.values[method] }
@@ -133,7 +144,7 @@ func (v *Vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if v.serveGrant(w, in) {
 		return
 	}
-	if in.host != v.base.Hostname() {
+	if !slices.ContainsFunc(v.conn.Auth, func(m claviger.AuthMethod) bool { return v.bases[m.Key].Hostname() == in.host }) {
 		v.fault("a request to %s", in.host)
 		http.Error(w, "no such host", http.StatusMisdirectedRequest)
 		return
@@ -158,6 +169,9 @@ func (v *Vendor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (v *Vendor) authentic(in *request) *claviger.AuthMethod {
 	for i := range v.conn.Auth {
 		m := &v.conn.Auth[i]
+		if v.bases[m.Key].Hostname() != in.host {
+			continue
+		}
 		if m.Type == claviger.AuthNone {
 			return m
 		}
