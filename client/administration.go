@@ -157,6 +157,7 @@ type AuditQuery struct {
 	Host, Outcome                   string
 	StatusCode                      int
 	RequestID, Address, Usage, Slot string
+	Code, Action                    string // why it was denied or failed; "connector.action"
 }
 
 // Audit lists ledger entries, newest first.
@@ -164,7 +165,7 @@ func (c *Client) Audit(ctx context.Context, q AuditQuery) iter.Seq2[api.Entry, e
 	v := values("from", moment(q.From), "to", moment(q.To), "workspaceId", q.WorkspaceID,
 		"actorKind", q.ActorKind, "actorId", q.ActorID, "verb", q.Verb, "resourceType", q.ResourceType, "resourceId", q.ResourceID,
 		"connectionId", q.ConnectionID, "connector", q.Connector, "host", q.Host, "outcome", q.Outcome,
-		"requestId", q.RequestID, "address", q.Address, "usage", q.Usage, "slot", q.Slot)
+		"requestId", q.RequestID, "address", q.Address, "usage", q.Usage, "slot", q.Slot, "code", q.Code, "action", q.Action)
 	if q.StatusCode != 0 {
 		v.Set("statusCode", strconv.Itoa(q.StatusCode))
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"claviger"
-	"claviger/internal/store"
 )
 
 // quoted answers a caller's own word, shortened, for an error message.
@@ -24,12 +23,7 @@ func (b *Broker) Audit(ctx context.Context, c claviger.Caller, f AuditFilter, p 
 	if err := b.gate.Check(ctx, c, claviger.AuditRead, own(c, "audit", "")); err != nil {
 		return nil, false, err
 	}
-	return b.entries(ctx, c, store.LedgerFilter{
-		From: f.From, To: f.To, Organization: f.Organization, Workspace: f.Workspace, ActorKind: f.ActorKind, ActorID: f.ActorID, Verb: f.Verb,
-		ResourceType: f.ResourceType, ResourceID: f.ResourceID, Connection: f.Connection, Connector: f.Connector,
-		Host: f.Host, Outcome: f.Outcome, StatusCode: f.StatusCode, RequestID: f.RequestID, Address: f.Address,
-		Usage: f.Usage, Slot: f.Slot, Code: f.Code, Action: f.Action, MinDuration: f.MinDuration, MaxDuration: f.MaxDuration,
-	}, p)
+	return b.entries(ctx, c, f, p)
 }
 
 // ConnectionEvents lists a connection's ledger entries, newest first.
@@ -40,10 +34,10 @@ func (b *Broker) ConnectionEvents(ctx context.Context, c claviger.Caller, id cla
 	if err := b.gate.Check(ctx, c, claviger.AuditRead, own(c, "audit", "")); err != nil {
 		return nil, false, err
 	}
-	return b.entries(ctx, c, store.LedgerFilter{Connection: id}, p)
+	return b.entries(ctx, c, AuditFilter{Connection: id}, p)
 }
 
-func (b *Broker) entries(ctx context.Context, c claviger.Caller, f store.LedgerFilter, p Page) ([]claviger.Entry, bool, error) {
+func (b *Broker) entries(ctx context.Context, c claviger.Caller, f AuditFilter, p Page) ([]claviger.Entry, bool, error) {
 	list, err := b.db.Ledger(ctx, c.Scope, f, p.plusOne())
 	list, more := cut(p, list)
 	return list, more, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/store"
 )
 
 // Page asks for a part of a list: at most Limit (1 to 100) items that follow the
@@ -263,29 +264,7 @@ type TokenSweep struct {
 }
 
 // AuditFilter narrows [Broker.Audit]; an empty field does not narrow.
-type AuditFilter struct {
-	From, To     time.Time
-	Organization claviger.OrganizationID
-	Workspace    claviger.WorkspaceID
-	ActorKind    claviger.CallerKind
-	ActorID      string
-	Verb         claviger.Verb
-	ResourceType string
-	ResourceID   string
-	Connection   claviger.ConnectionID
-	Connector    string
-	Host         string
-	Outcome      claviger.Outcome
-	Code         string
-	Action       string
-	StatusCode   int
-	RequestID    string
-	Address      string
-	Usage        claviger.Usage
-	Slot         string
-	// MinDuration and MaxDuration bound how long it took, both inclusive.
-	MinDuration, MaxDuration time.Duration
-}
+type AuditFilter = store.LedgerFilter
 
 // EncryptionStatus says how far an organization's key rotation is.
 type EncryptionStatus struct {

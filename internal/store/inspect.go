@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"claviger"
@@ -17,7 +18,7 @@ import (
 const inspectDeadline = 10 * time.Second
 
 // Inspect answers the schema that a database has and the one that this version knows. It
-// changes nothing: a database that is not there is ErrNotFound, and not made.
+// changes nothing: a database that is not there, or empty, is ErrNotFound, and not made.
 func Inspect(ctx context.Context, url string) (applied, known int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectDeadline)
 	defer cancel()
@@ -50,5 +51,9 @@ func Inspect(ctx context.Context, url string) (applied, known int64, err error) 
 	}
 	defer pool.Close()
 	applied, err = one(ctx, postgresQuerier{pool}, scanOne[int64], question)
+	var refusal *pgconn.PgError
+	if errors.As(err, &refusal) && refusal.Code == "42P01" { // undefined_table: nothing was ever here
+		return 0, known, ErrNotFound
+	}
 	return applied, known, err
 }
