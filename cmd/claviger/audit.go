@@ -34,6 +34,8 @@ func (p *program) auditList() *cobra.Command {
 	f.StringVar(&q.Connector, "connector", "", "key of a connector")
 	f.StringVar(&q.Host, "host", "", "host that was called")
 	f.StringVar(&q.Outcome, "outcome", "", "allowed, denied, succeeded or failed")
+	f.StringVar(&q.Code, "code", "", "why it was denied or failed")
+	f.StringVar(&q.Action, "action", "", "connector.action")
 	f.IntVar(&q.StatusCode, "status", 0, "status that the vendor answered")
 	f.StringVar(&q.RequestID, "request", "", "id of a request")
 	f.StringVar(&q.Address, "address", "", "address that the request came from")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -18,13 +19,21 @@ func (p *program) connectionRevoke() *cobra.Command {
 	var in api.RevokeConnections
 	var after, before time.Time
 	var report string
+	var wait bool
 	c := ask(p, "revoke", "Stop all connections that match at once and revoke them at the vendors", cobra.NoArgs,
 		func(ctx context.Context, c *client.Client, _ []string) (api.RevocationReport, error) {
+			var r api.RevocationReport
+			var err error
 			if report != "" {
-				return c.Revocation(ctx, report, 100, "")
+				r, err = c.Revocation(ctx, report, 100, "")
+			} else {
+				in.CreatedAfter, in.CreatedBefore = given(after), given(before)
+				r, err = c.RevokeConnections(ctx, in)
 			}
-			in.CreatedAfter, in.CreatedBefore = given(after), given(before)
-			return c.RevokeConnections(ctx, in)
+			if err != nil || !wait {
+				return r, err
+			}
+			return p.awaitRevocation(ctx, c, r)
 		}, p.printRevocation)
 	f := c.Flags()
 	f.StringVar(&in.Connector, "connector", "", "key of a connector")
@@ -34,8 +43,31 @@ func (p *program) connectionRevoke() *cobra.Command {
 	f.Var(moment{&after}, "created-after", "made at this time (RFC 3339) or age (24h) or later")
 	f.Var(moment{&before}, "created-before", "made before this time (RFC 3339) or age (24h)")
 	f.StringVar(&report, "report", "", "show the report of this id and stop nothing")
+	f.BoolVar(&wait, "wait", false, "wait until every vendor has answered")
 	p.completeFlag(c, "connector", p.completeConnectors)
 	return c
+}
+
+// revocationPace is how often a revocation is asked about.
+const revocationPace = 2 * time.Second
+
+// awaitRevocation asks about a revocation until it is done, and tells how far it is.
+func (p *program) awaitRevocation(ctx context.Context, c *client.Client, r api.RevocationReport) (api.RevocationReport, error) {
+	tell := p.progress()
+	defer tell.end()
+	for r.Status != "done" {
+		n := r.Counts
+		tell.say(fmt.Sprintf("%s: %d connections stopped, %d tokens at their vendors, %d settled", r.Status, n.Connections, n.Pending, n.Revoked+n.NotSupported+n.Failed))
+		if err := p.pause(ctx, revocationPace); err != nil {
+			return r, err
+		}
+		next, err := c.Revocation(ctx, r.ID, 100, "")
+		if err != nil {
+			return r, err
+		}
+		r = next
+	}
+	return r, nil
 }
 
 // given answers a time that may be absent.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -46,7 +48,12 @@ func (p *program) secretGet() *cobra.Command {
 	var exists bool
 	c := ask(p, "get PATH", "Show what is known of a secret; its value is never shown", cobra.ExactArgs(1),
 		func(ctx context.Context, c *client.Client, args []string) (api.Secret, error) {
-			return c.Secret(ctx, args[0])
+			s, err := c.Secret(ctx, args[0])
+			var e *client.Error
+			if exists && errors.As(err, &e) && e.Status == http.StatusNotFound {
+				return s, failed(exitNotFound)
+			}
+			return s, err
 		},
 		func(s api.Secret) {
 			if exists {
