@@ -27,6 +27,7 @@ type Fault struct {
 	Skip    bool            // the request has no effect; otherwise it has, and only its answer is spoilt
 	Reached chan<- struct{} // is sent to when the request has arrived
 	Hold    <-chan struct{} // wait for it, or for the caller to leave, before answering
+	Stall   int             // write so many bytes of the answer, all but so many if negative, before Reached and Hold; then break it
 	Reset   bool            // break the connection without an answer
 	Cut     int             // break it after so many bytes of the answer's body
 	Status  int             // answer with this status
@@ -89,6 +90,10 @@ func (s *Server) answered(endpoint func(*http.Request) (map[string]any, *failure
 			if failed != nil && failed.challenge != "" {
 				w.Header().Set("WWW-Authenticate", failed.challenge)
 			}
+		}
+		if fault.Stall != 0 {
+			stall(w, fault, answer)
+			return
 		}
 		if fault.Reached != nil {
 			fault.Reached <- struct{}{}
@@ -208,6 +213,23 @@ func (s *Server) spoil(w http.ResponseWriter, r *http.Request, fault Fault, answ
 
 // reset breaks a connection at once: with a reset and not with an orderly end, where
 // TCP allows it.
+// stall writes a part of the answer, its head included, and no more.
+func stall(w http.ResponseWriter, fault Fault, answer page) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer func() { _ = conn.Close() }()
+	text := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", answer.contentType, len(answer.body), answer.body)
+	part := fault.Stall
+	if part < 0 {
+		part += len(text)
+	}
+	_, _ = conn.Write(text[:part])
+	fault.Reached <- struct{}{}
+	<-fault.Hold
+}
+
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

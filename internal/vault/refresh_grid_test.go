@@ -30,6 +30,8 @@ var crashes = []place{
 	{"refresh.sending.before", false},
 	{"refresh.sending.after", true},
 	{vendorCommit, true},
+	{midHead, true},
+	{midBody, true},
 	{"refresh.send.after", true},
 	{"refresh.journal.before", true},
 	{"refresh.journal.after", false},
@@ -48,8 +50,13 @@ type place struct {
 // The places of the grid that are no marks in the source.
 const (
 	vendorCommit = "after the vendor's commit, before its answer"
+	midHead      = "in the head of the vendor's answer"
+	midBody      = "in the body of the vendor's answer"
 	anyMoment    = "any moment"
 )
+
+// during says how much of the vendor's answer has left when the process is killed.
+var during = map[string]int{vendorCommit: 0, midHead: 20, midBody: -20}
 
 // vendors are the policies of the grid, and whether they bear a token twice.
 var vendors = []struct {
@@ -82,8 +89,8 @@ func TestEveryMarkOfARefreshIsInTheGrid(t *testing.T) {
 			}
 		}
 	}
-	if found != len(crashes)-2 {
-		t.Errorf("%d marks in the source, %d in the grid", found, len(crashes)-2)
+	if want := len(crashes) - len(during) - 1; found != want {
+		t.Errorf("%d marks in the source, %d in the grid", found, want)
 	}
 }
 
@@ -158,7 +165,7 @@ func (s *stand) crashEverywhere(policy string, bears bool, count *tally) {
 	places := make(chan struct{}, 6)
 	var cells sync.WaitGroup
 	for _, c := range crashes {
-		if c.at == vendorCommit {
+		if _, ok := during[c.at]; ok {
 			continue
 		}
 		id, refresh := s.connect(time.Nanosecond)
@@ -170,8 +177,10 @@ func (s *stand) crashEverywhere(policy string, bears bool, count *tally) {
 		})
 	}
 	cells.Wait()
-	o, took := s.crashBetween(!bears)
-	count.note(vendorCommit, policy, o, took)
+	for at, part := range during { // one after the other: the vendor spoils what comes next
+		o, took := s.crashDuring(at, part, !bears)
+		count.note(at, policy, o, took)
+	}
 }
 
 // crash kills a child at a place and checks what another node makes of it.
@@ -192,19 +201,19 @@ func (s *stand) crash(id claviger.ConnectionID, refresh, at string, risky bool) 
 	return s.recovers(id, refresh, at, risky)
 }
 
-// crashBetween kills a child after the vendor's commit, before a byte of its answer.
-func (s *stand) crashBetween(risky bool) (outcome, time.Duration) {
+// crashDuring kills a child after the vendor's commit, with a part of its answer.
+func (s *stand) crashDuring(at string, part int, risky bool) (outcome, time.Duration) {
 	s.t.Helper()
 	id, refresh := s.connect(time.Nanosecond)
 	reached, hold := make(chan struct{}, 1), make(chan struct{})
-	s.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
+	s.server.Next(oauthserver.Fault{Stall: part, Reached: reached, Hold: hold})
 	cmd, out := s.spawn(id, "")
 	<-reached
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	wasKilled(s.t, cmd, out)
 	close(hold)
-	return s.recovers(id, refresh, vendorCommit, risky)
+	return s.recovers(id, refresh, at, risky)
 }
 
 // recovers uses a connection whose refresher is dead. A connection is lost only where
