@@ -37,7 +37,7 @@ func tokenLife() time.Duration {
 	if soak.Document() != "" {
 		return 30 * time.Second
 	}
-	return 8 * time.Second
+	return 20 * time.Second
 }
 
 // TestAbuse_071_072_CallersAtTheEndOfAToken lets callers of three nodes find a token
