@@ -210,12 +210,16 @@ func TestAbuse_280_NothingFromTheServerReachesTheTerminalRaw(t *testing.T) {
 		"DELETE /v1/secrets/x":             `200 {"id":"` + evil + `"}`,
 		"GET /v1/api-keys":                 list(`{"id":"` + evil + `","name":"` + evil + `"}`),
 		"GET /v1/whoami":                   `200 {"kind":"` + evil + `","id":"` + evil + `","role":"` + evil + `","permissions":["` + evil + `"]}`,
+		"POST /v1/cli/device/lookup":       `200 {"host":"` + evil + `","address":"` + evil + `"}`,
+		"POST /v1/cli/device/approve":      `200 {"host":"` + evil + `","status":"` + evil + `"}`,
+		"POST /v1/connections/revoke":      `202 {"id":"` + evil + `","status":"` + evil + `","connections":{"data":[{"connectionId":"` + evil + `","revocations":[{"token":"` + evil + `"}]}]}}`,
+		"GET /v1/expirations":              list(`{"kind":"` + evil + `","name":"` + evil + `"}`),
 		"GET /v1/connections/x/usage":      `200 {"period":"` + evil + `","byAction":[{"action":"` + evil + `"}]}`,
 	})
 	for _, args := range []string{
 		"connection list", "connection show x", "connection show gone", "connection events x", "audit list", "connection references x", "connection test x",
 		"connector list", "connector show x", "action list", "action run a.b --connection x", "explain x", "secret list", "secret remove x", "key list", "whoami",
-		"connection usage x", "nosuch\x1b[2J", "connection show \x1b[2J",
+		"connection usage x", "auth status", "auth approve 0000-0000", "auth approve 0000-0000 --yes", "connection revoke", "expirations", "nosuch\x1b[2J", "connection show \x1b[2J",
 	} {
 		for _, mode := range []string{"", "--json"} {
 			words := strings.Split(args, " ")
