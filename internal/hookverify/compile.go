@@ -68,6 +68,29 @@ type Scheme struct {
 	filled       map[string]string // settings, by With
 }
 
+// Proof says in a few words what proves a delivery, for example "HMAC-SHA256, hex, in
+// header X-Hub-Signature-256".
+func (s *Scheme) Proof() string {
+	words := map[Kind]string{KindHash: "hash", KindEd25519: "Ed25519", KindToken: "secret", KindBasic: "user and password", KindCertificate: "TLS client certificate"}
+	proof := words[s.Kind]
+	if proof == "" {
+		proof = strings.ToUpper(string(s.Kind))
+	}
+	if s.hash != 0 {
+		proof += "-" + strings.ToUpper(s.doc.Algorithm)
+	}
+	if len(s.doc.Algorithms) > 0 {
+		proof += " (" + strings.Join(s.doc.Algorithms, ", ") + ")"
+	}
+	if e := s.doc.Signature.Encoding; e != "" {
+		proof += ", " + e
+	}
+	if s.from.is() {
+		proof += ", in " + s.from.source + " " + s.from.name
+	}
+	return proof
+}
+
 // Verifiable reports whether a request alone can prove where it comes from. A scheme
 // of KindCertificate cannot.
 func (s *Scheme) Verifiable() bool { return s.Kind != KindCertificate }

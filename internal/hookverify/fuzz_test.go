@@ -2,6 +2,13 @@ package hookverify_test
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
+	"hash"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,7 +18,7 @@ import (
 )
 
 // Whatever a stranger sends: no panic, no acceptance, and the same verdict twice.
-func FuzzAbuse_160_Verify(f *testing.F) {
+func FuzzVerify(f *testing.F) {
 	schemes := builtin(f).Schemes()
 	for i, v := range vectors(f) {
 		req := v.request(f)
@@ -65,7 +72,7 @@ func FuzzAbuse_160_Verify(f *testing.F) {
 }
 
 // A key is text that somebody pasted.
-func FuzzAbuse_160_Keys(f *testing.F) {
+func FuzzKeys(f *testing.F) {
 	schemes := builtin(f).Schemes()
 	f.Add(uint16(1), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 	f.Add(uint16(3), "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n")
@@ -82,8 +89,76 @@ func FuzzAbuse_160_Keys(f *testing.F) {
 }
 
 // The reading of a document never panics.
-func FuzzAbuse_160_Documents(f *testing.F) {
+func FuzzDocuments(f *testing.F) {
 	f.Add(goodDocument)
 	f.Add("key: x\nhandshake: [{method: GET}]\nsettings: [{key: a}]\n")
 	f.Fuzz(func(_ *testing.T, document string) { _ = load(document) })
+}
+
+// Bodies that no vendor means to send, genuinely signed: what a scheme looks for in them
+// is not there, of another type, or far too much.
+func TestAbuse_160_MalformedPayloads(t *testing.T) {
+	bodies := []string{
+		"", "null", "0", `""`, "[]", "{}", "[[]]", `[null]`, `[{}]`, `{"id":null}`, `{"id":{}}`, `{"id":[1,2]}`, `{"id":1e999}`, `{"id":-0}`, `{"type":["a",{"b":0}]}`,
+		`{"event":{"type":null,"event_type":[]}}`, `{"id":"\u0000"}`, `{"id":"\ud800"}`, `{"id":"` + strings.Repeat("x", 1<<16) + `"}`,
+		strings.Repeat("[", 1<<16), strings.Repeat(`{"a":`, 1<<12) + "1" + strings.Repeat("}", 1<<12), "[" + strings.Repeat("{},", 1<<16) + "{}]",
+		`{"events":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`, "\xff\xfe", "\xef\xbb\xbf{}", "{\"id\":1}\x00", `{"id":1,"id":2}`, "%", "a=b&a=c;d", "--\r\n",
+	}
+	tried := 0
+	for _, s := range builtin(t).Schemes() {
+		key, err := newKey(s, "a-secret-of-this-test-0123456789")
+		if s.Kind != hookverify.KindHMAC || s.Timed() || len(s.Settings) > 0 || err != nil {
+			continue
+		}
+		v := vectorOf(t, s.Key)
+		if v == nil || v.Signed != v.Body || v.Form != nil || signatureHeaders[s.Key] == "" || s.Key == "connectwise" /* its key is a hash */ {
+			continue
+		}
+		for i, body := range bodies {
+			tried++
+			signed(t, s, key, v, post(body, "Content-Type", []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"}[i%3]))
+		}
+	}
+	for _, body := range bodies {
+		github := scheme(t, "github", nil)
+		if e := hookverify.Explain(github, claviger.NewSecretString(secretA), post(body, "X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64)), stamped()); e.Accepted || len(e.Causes) > 0 {
+			t.Errorf("%.40q: %+v", body, e)
+		}
+	}
+	if tried < 1000 {
+		t.Errorf("%d deliveries were signed", tried)
+	}
+}
+
+func vectorOf(t *testing.T, key string) *vector {
+	for _, v := range vectors(t) {
+		if v.Scheme == key {
+			return &v
+		}
+	}
+	return nil
+}
+
+// signed gives the request the signature of its body and verifies it.
+func signed(t *testing.T, s *hookverify.Scheme, key hookverify.Key, v *vector, req *hookverify.Request) {
+	t.Helper()
+	mac := hmac.New(map[int]func() hash.Hash{20: sha1.New, 32: sha256.New, 64: sha512.New}[decodedLen(v.Signature)], []byte("a-secret-of-this-test-0123456789"))
+	mac.Write(req.Body)
+	sig := hex.EncodeToString(mac.Sum(nil))
+	if _, err := hex.DecodeString(v.Signature); err != nil {
+		sig = base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	}
+	req.Header.Set(signatureHeaders[s.Key], strings.Replace(v.Carrier, v.Signature, sig, 1))
+	verdict, err := hookverify.Verify(s, []hookverify.Key{key}, req, stamped())
+	if err != nil && code(err) != hookverify.CodeRequest || len(verdict.DeliveryID) > 255 || len(verdict.EventType) > 255 || strings.ContainsAny(verdict.DeliveryID+verdict.EventType, "\x00\r\n") {
+		t.Errorf("%s, %.40q: %+v %v", s.Key, req.Body, verdict, err)
+	}
+}
+
+func decodedLen(signature string) int {
+	if raw, err := hex.DecodeString(signature); err == nil {
+		return len(raw)
+	}
+	raw, _ := base64.StdEncoding.DecodeString(signature)
+	return len(raw)
 }
