@@ -22,6 +22,7 @@ func discovering(v *oauthserver.Server) []byte {
 		"oauth2":{"grant":"authorizationCode","clientAuth":"client_secret_basic","authorizeUrl":"%[1]s/authorize","tokenUrl":"%[1]s/token","revokeUrl":"%[1]s/revoke","scopes":["contacts.read"],
 		"revoke":{"token":"access","params":{"person":"${person}","app":"${clientId}"}},
 		"discover":[{"variable":"company","from":"callback","param":"realm"},{"variable":"person","from":"request","url":"%[1]s/userinfo","path":"$.sub"},{"variable":"word","from":"token","path":"$.token_type"}]},
+		"inject":[{"in":"header","name":"Authorization","value":"Bearer ${accessToken}"},{"in":"header","name":"X-App","value":"${clientId}"}],
 		"test":{"method":"GET","path":"/","expectStatus":[200],"account":{"id":"$.sub"}},"permissions":"none"},
 		{"key":"token","type":"bearer","fields":[{"key":"token","secret":true,"required":true}],"inject":[{"in":"header","name":"Authorization","value":"Bearer ${token}"}],"test":"none","permissions":"none"}],
 		"actions":[{"key":"whoami","name":"Who am I","readOnly":true,"request":{"method":"GET","path":"/"}}]}`, v.URL)
@@ -57,8 +58,11 @@ func TestDiscover_FromConsentToRevocation(t *testing.T) {
 			t.Fatalf("the action answered %+v, %v", run, err)
 		}
 		calls := x.vendor.Received("/userinfo")
-		if last := calls[len(calls)-1]; last.Header.Get("X-Person") != "user-1" || last.Header.Get("X-Word") != "bearer" {
-			t.Errorf("the call carries %q and %q", last.Header.Get("X-Person"), last.Header.Get("X-Word"))
+		if last := calls[len(calls)-1]; last.Header.Get("X-Person") != "user-1" || last.Header.Get("X-Word") != "bearer" || last.Header.Get("X-App") != x.vendor.Client.ID {
+			t.Errorf("the call carries %q, %q and %q", last.Header.Get("X-Person"), last.Header.Get("X-Word"), last.Header.Get("X-App"))
+		}
+		if seen, err := x.api.Explain(t.Context(), api.ExplainCall{ConnectionID: conn.ID, ActionIdentifier: "finder.whoami"}); err != nil {
+			t.Errorf("explaining answered %+v, %v", seen, err)
 		}
 		if _, err := x.api.DeleteConnection(t.Context(), conn.ID, false); err != nil {
 			t.Fatal(err)

@@ -222,7 +222,7 @@ func (r *redemption) take(ctx context.Context, raw oauth.Raw, values claviger.Cr
 		return err
 	}
 	var grant store.Grant
-	r.creds, grant = r.broker.vault.Issued(&r.flow.Draft, r.config.Rules, r.tokens, r.flow.Scopes, brought(values))
+	r.creds, grant = r.broker.vault.Issued(&r.flow.Draft, r.config.Rules, r.tokens, r.flow.Scopes, issuedTo(r.live.method, r.client, brought(values)))
 	r.flow.Issued = claviger.Issue{
 		IssuedAt: grant.IssuedAt, ExpiresAt: grant.ExpiresAt, RefreshExpiresAt: grant.RefreshExpiresAt, KeepAt: grant.KeepAt,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/url"
+	"slices"
 
 	"claviger"
 	"claviger/internal/catalog"
@@ -56,4 +57,29 @@ func (r *redemption) ask(ctx context.Context, d *claviger.Discovery, address str
 	}
 	defer func() { t.Done(gate.Ending{Err: err, Host: res.Host}) }()
 	return r.broker.connecting.oauth.Ask(ctx, r.config, address, d.Scheme, r.creds[vault.AccessToken], nil)
+}
+
+// issuedTo adds the id of the organization's client to what is kept beside new tokens,
+// where the vendor wants it on every call.
+func issuedTo(m *claviger.AuthMethod, client claviger.OAuthClient, kept claviger.Credentials) claviger.Credentials {
+	names := slices.ContainsFunc(m.Inject, func(in claviger.Injection) bool {
+		return slices.Contains(slices.Concat(in.Value.Names(), in.Username.Names(), in.Password.Names()), catalog.ClientID)
+	})
+	if !names || m.BringsClient() {
+		return kept
+	}
+	out := claviger.Credentials{vault.IssuedTo: claviger.NewSecretString(client.ID)}
+	maps.Copy(out, kept)
+	return out
+}
+
+// asClient answers credentials in which the id of the organization's client has the name
+// that injections know.
+func asClient(creds claviger.Credentials) claviger.Credentials {
+	if creds[vault.IssuedTo].Empty() || !creds[catalog.ClientID].Empty() {
+		return creds
+	}
+	out := maps.Clone(creds)
+	out[catalog.ClientID] = creds[vault.IssuedTo]
+	return out
 }

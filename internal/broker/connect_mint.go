@@ -97,7 +97,7 @@ func (b *Broker) mint(ctx context.Context, c claviger.Caller, v claviger.Verb, l
 	if err != nil {
 		return nil, grant, err
 	}
-	creds, grant = b.vault.Issued(&l.conn, cfg.Rules, tokens, cfg.Rules.Scopes, kept)
+	creds, grant = b.vault.Issued(&l.conn, cfg.Rules, tokens, cfg.Rules.Scopes, issuedTo(l.method, m.Client, kept))
 	return creds, grant, nil
 }
 

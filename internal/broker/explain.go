@@ -50,7 +50,7 @@ func (b *Broker) forecast(c claviger.Caller, l *live, verb claviger.Verb, q Ques
 	}
 	out.Host, out.Method, out.RateLimit = req.URL.Host, req.Method, l.connector.RateLimit
 	out.Policy = append(out.Policy, fmt.Sprintf("The credential may travel to %s only, over TLS unless the instance opened that host.", claviger.Origin(l.base)))
-	shown, err := inject.Apply(req, l.method, masks(l.conn.SecretKeys), l.conn.Settings)
+	shown, err := inject.Apply(req, l.method, asClient(masks(l.conn.SecretKeys)), l.conn.Settings)
 	if err != nil {
 		// A pattern of injection that a mask does not fit, such as a cookie, is shown without.
 		shown = req

@@ -46,7 +46,7 @@ func (b *Broker) attempt(ctx context.Context, t *gate.Ticket, l *live, req *http
 // deliver puts credentials on a request and sends it to the one place where they may
 // go.
 func (b *Broker) deliver(ctx context.Context, l *live, req *http.Request, creds claviger.Credentials) (sent, error) {
-	req, err := inject.Apply(req, l.method, creds, l.conn.Settings)
+	req, err := inject.Apply(req, l.method, asClient(creds), l.conn.Settings)
 	if err != nil {
 		return sent{}, err
 	}

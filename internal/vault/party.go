@@ -18,10 +18,14 @@ const (
 	ActorToken        = "actorToken"
 )
 
+// IssuedTo is the id of the organization's client that tokens were issued to, kept where
+// the vendor wants it on every call.
+const IssuedTo = "issuedTo"
+
 // forCalls reports whether a call may see a value of an OAuth connection. What only the
 // authorization server may see stays behind.
 func forCalls(name string) bool {
-	return slices.Contains([]string{AccessToken, TokenType, ProofKey, "clientId"}, name)
+	return slices.Contains([]string{AccessToken, TokenType, ProofKey, "clientId", IssuedTo}, name)
 }
 
 // ClientOf answers the OAuth client of a connection: its own, if its method has one among
