@@ -12,18 +12,22 @@ type PutOAuthClient struct {
 	PrivateKey    string `json:"privateKey,omitempty" maxLength:"65536" doc:"PEM or JWK, where the vendor wants signed assertions or a certificate. Never answered again"`
 	KeyID         string `json:"keyId,omitempty" maxLength:"512" doc:"kid of assertions, where the key is PEM"`
 	Certificate   string `json:"certificate,omitempty" maxLength:"65536" doc:"PEM chain, leaf first, where the vendor wants a client certificate"`
+	// ClientSecretExpiresAt is shown in the calendar of what ends.
+	ClientSecretExpiresAt *time.Time `json:"clientSecretExpiresAt,omitempty" doc:"When the vendor ends the secret, if it does: /v1/expirations reminds of it. Left out with a secret that stays, it stays too"`
 }
 
 // OAuthClient is what is set of an organization's registration at a vendor.
 type OAuthClient struct {
-	Object      string   `json:"object" enum:"oauth_client"`
-	Connector   string   `json:"connector" example:"github"`
-	AuthMethod  string   `json:"authMethod" example:"oauth"`
-	ClientID    string   `json:"clientId" doc:"Empty: nothing is registered yet"`
-	KeyID       string   `json:"keyId"`
-	Certificate string   `json:"certificate"`
-	Secrets     []string `json:"secrets" doc:"Which of clientSecret, privateKey and formerSecret are set"`
-	RedirectURI string   `json:"redirectUri" doc:"Register this at the vendor, exactly"`
+	Object                string     `json:"object" enum:"oauth_client"`
+	Connector             string     `json:"connector" example:"github"`
+	AuthMethod            string     `json:"authMethod" example:"oauth"`
+	ClientID              string     `json:"clientId" doc:"Empty: nothing is registered yet"`
+	KeyID                 string     `json:"keyId"`
+	Certificate           string     `json:"certificate"`
+	Secrets               []string   `json:"secrets" doc:"Which of clientSecret, privateKey and formerSecret are set"`
+	ClientSecretExpiresAt *time.Time `json:"clientSecretExpiresAt" doc:"null: unknown, or never"`
+	CertificateExpiresAt  *time.Time `json:"certificateExpiresAt" doc:"null: there is no certificate"`
+	RedirectURI           string     `json:"redirectUri" doc:"Register this at the vendor, exactly"`
 }
 
 // ConnectUser is the person that something is connected for, as your application knows

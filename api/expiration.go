@@ -11,6 +11,6 @@ type Expiration struct {
 	WorkspaceID  string    `json:"workspaceId"`
 	Kind         string    `json:"kind" enum:"accessToken,refreshToken,idle,certificate,clientSecret"`
 	At           time.Time `json:"at"`
-	Certainty    string    `json:"certainty" enum:"known,estimated" doc:"known: the vendor or the certificate named it; estimated: from what the connector says of the vendor's tokens"`
+	Certainty    string    `json:"certainty" enum:"known,estimated" doc:"known: the vendor, the certificate or who stored the secret named it; estimated: from what the connector says of the vendor's tokens"`
 	Renews       bool      `json:"renews" doc:"Claviger puts it off by itself; nobody has to do anything"`
 }

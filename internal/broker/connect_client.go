@@ -21,10 +21,12 @@ type OAuthClient struct {
 	AuthMethod  string
 	ClientID    string // empty: there is no registration yet
 	KeyID       string
-	Certificate string   // PEM, which is public
-	Secrets     []string // which of clientSecret and privateKey are set
-	RedirectURI string   // to be registered at the vendor
-	Version     int64
+	Certificate string // PEM, which is public
+	// When the secret ends, as somebody said, and the certificate; zero: unknown, or never.
+	SecretEndsAt, CertificateEndsAt time.Time
+	Secrets                         []string // which of clientSecret and privateKey are set
+	RedirectURI                     string   // to be registered at the vendor
+	Version                         int64
 }
 
 // OAuthClientChange is the input of [Broker.PutOAuthClient]: the whole registration. A
@@ -36,6 +38,9 @@ type OAuthClientChange struct {
 	KeyID       string
 	Certificate string
 	Secrets     claviger.Credentials // clientSecret, privateKey
+	// SecretEndsAt is when the vendor ends the client secret; zero: unknown, or never, or,
+	// where the secret stays, as before.
+	SecretEndsAt time.Time
 	// KeepFormer is how long the secret before a new one is tried where the vendor refuses
 	// the new one: vendors take a while to rotate. Zero: not at all.
 	KeepFormer time.Duration
@@ -110,7 +115,7 @@ func (b *Broker) seenClient(c claviger.Caller, row store.OAuthClient) OAuthClien
 	return OAuthClient{
 		Connector: row.Connector, AuthMethod: row.AuthMethod, ClientID: row.ClientID, KeyID: row.KeyID,
 		Certificate: string(row.Certificate), Secrets: row.SecretKeys, Version: row.Version,
-		RedirectURI: b.redirectURI(c.Scope.Organization(), row.Connector),
+		SecretEndsAt: row.SecretEndsAt, CertificateEndsAt: row.CertificateEndsAt, RedirectURI: b.redirectURI(c.Scope.Organization(), row.Connector),
 	}
 }
 
@@ -125,7 +130,8 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 	if err != nil {
 		return OAuthClient{}, err
 	}
-	if err := checkClient(in); err != nil {
+	certificateEnds, err := b.checkClient(in)
+	if err != nil {
 		return OAuthClient{}, err
 	}
 	old, err := b.clientSecrets(ctx, c, r, m.Key, in.ClientID)
@@ -142,6 +148,10 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 	var row store.OAuthClient
 	err = b.gate.Change(ctx, c, claviger.ConnectorsWrite, r, func(tx *store.Tx, t *gate.Ticket) (err error) {
 		row, err = tx.PutOAuthClient(ctx, c.Scope, in.Connector, m.Key, func(next store.OAuthClient, _ claviger.Sealed) (store.OAuthClient, claviger.Sealed, error) {
+			stays := next.ClientID == in.ClientID && in.Secrets[vault.ClientSecret].Empty() && in.SecretEndsAt.IsZero()
+			if next.CertificateEndsAt = certificateEnds; !stays {
+				next.SecretEndsAt = in.SecretEndsAt
+			}
 			next.ClientID, next.KeyID, next.Certificate = in.ClientID, in.KeyID, []byte(in.Certificate)
 			next.SecretKeys = slices.DeleteFunc(slices.Sorted(maps.Keys(secrets)), func(key string) bool { return key == vault.ClientFormerEnd })
 			sealed, err := b.vault.SealClient(ctx, t, next, secrets)
@@ -192,38 +202,43 @@ func (b *Broker) clientSecrets(ctx context.Context, c claviger.Caller, r clavige
 	return secrets, err
 }
 
-func checkClient(in OAuthClientChange) error {
+// checkClient refuses what is no registration, and answers when its certificate ends.
+func (b *Broker) checkClient(in OAuthClientChange) (certificateEnds time.Time, err error) {
 	switch {
 	case in.ClientID == "":
-		return claviger.Invalid("clientId", "required", "A client id is needed: the vendor shows it where you registered.")
+		return certificateEnds, claviger.Invalid("clientId", "required", "A client id is needed: the vendor shows it where you registered.")
 	case len(in.ClientID) > maxClientID || !printable(in.ClientID):
-		return claviger.Invalid("clientId", "invalid_format", "A client id has at most %d printable characters.", maxClientID)
+		return certificateEnds, claviger.Invalid("clientId", "invalid_format", "A client id has at most %d printable characters.", maxClientID)
 	case len(in.KeyID) > maxClientID || !printable(in.KeyID):
-		return claviger.Invalid("keyId", "invalid_format", "A key id has at most %d printable characters.", maxClientID)
+		return certificateEnds, claviger.Invalid("keyId", "invalid_format", "A key id has at most %d printable characters.", maxClientID)
 	case len(in.Certificate) > maxCertificate:
-		return claviger.Invalid("certificate", "invalid_format", "A certificate chain has at most 64 KiB.")
+		return certificateEnds, claviger.Invalid("certificate", "invalid_format", "A certificate chain has at most 64 KiB.")
+	case !in.SecretEndsAt.IsZero() && !in.SecretEndsAt.After(b.now()):
+		return certificateEnds, claviger.Invalid("clientSecretExpiresAt", "invalid_format", "This time has passed. Make a new secret at the vendor, or leave the time out.")
 	}
 	if in.KeepFormer < 0 || in.KeepFormer > maxKeepFormer || in.KeepFormer > 0 && in.Secrets[vault.ClientSecret].Empty() {
-		return claviger.Invalid("keepFormerFor", "invalid_format", "It goes with a new clientSecret and is at most 720h.")
-	}
-	if in.Certificate != "" {
-		block, _ := pem.Decode([]byte(in.Certificate))
-		if block == nil || block.Type != "CERTIFICATE" {
-			return claviger.Invalid("certificate", "invalid_format", "This is no PEM certificate. Send the chain, leaf first, without the private key.")
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return claviger.Invalid("certificate", "invalid_format", "The first certificate cannot be read.").With(err)
-		}
+		return certificateEnds, claviger.Invalid("keepFormerFor", "invalid_format", "It goes with a new clientSecret and is at most 720h.")
 	}
 	for key, value := range in.Secrets {
 		if key != vault.ClientSecret && key != vault.ClientPrivateKey {
-			return claviger.Invalid(key, "unknown_credential", "A client has clientSecret and privateKey.")
+			return certificateEnds, claviger.Invalid(key, "unknown_credential", "A client has clientSecret and privateKey.")
 		}
 		if value.Empty() {
-			return claviger.Invalid(key, "invalid_format", "It is empty. Leave it out to keep what is stored.")
+			return certificateEnds, claviger.Invalid(key, "invalid_format", "It is empty. Leave it out to keep what is stored.")
 		}
 	}
-	return nil
+	if in.Certificate == "" {
+		return certificateEnds, nil
+	}
+	block, _ := pem.Decode([]byte(in.Certificate))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return certificateEnds, claviger.Invalid("certificate", "invalid_format", "This is no PEM certificate. Send the chain, leaf first, without the private key.")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return certificateEnds, claviger.Invalid("certificate", "invalid_format", "The first certificate cannot be read.").With(err)
+	}
+	return leaf.NotAfter, nil
 }
 
 // needsOf refuses a registration that the connector's way of client authentication

@@ -3,8 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"slices"
 	"time"
 
@@ -17,8 +15,9 @@ import (
 const (
 	ExpiresAccess      = "accessToken"
 	ExpiresRefresh     = "refreshToken"
-	ExpiresIdle        = "idle"        // the refresh token, if nothing refreshes until then
-	ExpiresCertificate = "certificate" // of the OAuth client that the connection was made with
+	ExpiresIdle        = "idle"         // the refresh token, if nothing refreshes until then
+	ExpiresCertificate = "certificate"  // of the OAuth client that the connection was made with
+	ExpiresSecret      = "clientSecret" // of that client, as somebody said
 )
 
 // Expiration is something of a connection that comes to an end.
@@ -26,7 +25,7 @@ type Expiration struct {
 	Connection claviger.Connection
 	Kind       string
 	At         time.Time
-	// Known: the vendor, or the certificate, named the time. Otherwise it follows from
+	// Known: the vendor, the certificate or who stored the secret named the time. Otherwise it follows from
 	// what the connector says of the vendor's tokens.
 	Known bool
 	// Renews: claviger puts off this end by itself, and nobody has to do anything.
@@ -44,7 +43,7 @@ func (b *Broker) Expirations(ctx context.Context, c claviger.Caller, f Connectio
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := b.certificateEnds(ctx, c.Scope)
+	clients, err := b.clientEnds(ctx, c.Scope)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +55,8 @@ func (b *Broker) Expirations(ctx context.Context, c claviger.Caller, f Connectio
 			rules = method.OAuth // a document that is gone only costs the estimates
 		}
 		ends := ends(x, rules)
-		if at, ok := certificates[[2]string{x.Connector, x.AuthMethod}]; ok && rules.ClientAuth == claviger.TLSClientAuth {
-			ends = append(ends, Expiration{Connection: x.Connection, Kind: ExpiresCertificate, At: at, Known: true})
+		if !slices.Contains(x.SecretKeys, "clientId") { // else it brings a client of its own
+			ends = append(ends, endsOfClient(x.Connection, rules.ClientAuth, clients[[2]string{x.Connector, x.AuthMethod}])...)
 		}
 		for _, e := range ends {
 			if e.At.After(now) {
@@ -101,19 +100,27 @@ func ends(x store.Expiring, rules *claviger.OAuth) (out []Expiration) {
 	return out
 }
 
-// certificateEnds answers when the certificates of the organization's OAuth clients end,
-// by connector and auth method.
-func (b *Broker) certificateEnds(ctx context.Context, s claviger.Scope) (map[[2]string]time.Time, error) {
+// clientEnds answers the organization's OAuth clients by connector and auth method.
+func (b *Broker) clientEnds(ctx context.Context, s claviger.Scope) (map[[2]string]store.OAuthClient, error) {
 	clients, err := b.db.OAuthClients(ctx, s)
-	out := map[[2]string]time.Time{}
+	out := map[[2]string]store.OAuthClient{}
 	for _, client := range clients {
-		block, _ := pem.Decode(client.Certificate)
-		if block == nil {
-			continue
-		}
-		if leaf, err := x509.ParseCertificate(block.Bytes); err == nil {
-			out[[2]string{client.Connector, client.AuthMethod}] = leaf.NotAfter
-		}
+		out[[2]string{client.Connector, client.AuthMethod}] = client
 	}
 	return out, err
+}
+
+// endsOfClient answers what of the OAuth client ends that a connection depends on.
+func endsOfClient(conn claviger.Connection, auth claviger.ClientAuth, client store.OAuthClient) []Expiration {
+	kind, at := "", time.Time{}
+	switch auth {
+	case claviger.TLSClientAuth:
+		kind, at = ExpiresCertificate, client.CertificateEndsAt
+	case claviger.ClientSecretBasic, claviger.ClientSecretPost:
+		kind, at = ExpiresSecret, client.SecretEndsAt
+	}
+	if at.IsZero() {
+		return nil
+	}
+	return []Expiration{{Connection: conn, Kind: kind, At: at, Known: true}}
 }

@@ -2,7 +2,13 @@ package broker_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,16 +64,7 @@ func newIssuer(t *testing.T) *issuer {
 			ID: x.far, Organization: x.owner.Scope.Organization(), Name: "far", Canonical: "far", Region: farRegion, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
 		})
 	})
-	x.publish(map[string]any{
-		"baseUrl": x.server.URL, "variables": []any{}, "allowedHosts": []string{"127.0.0.1"}, "actions": []any{},
-		"auth": []any{map[string]any{
-			"key": "oauth", "type": "oauth2", "label": "Sign in", "test": "none", "permissions": "none",
-			"oauth2": map[string]any{
-				"grant": "authorizationCode", "clientAuth": "client_secret_basic", "authorizeUrl": x.server.URL + "/authorize",
-				"tokenUrl": x.server.URL + "/token", "revokeUrl": x.server.URL + "/revoke", "scopes": []string{"contacts.read"},
-			},
-		}},
-	})
+	x.describe("client_secret_basic")
 	_, err := x.broker.PutOAuthClient(t.Context(), x.owner, broker.OAuthClientChange{
 		Connector: "acme", ClientID: x.server.Client.ID, Secrets: claviger.Credentials{vault.ClientSecret: x.server.Client.Secret},
 	})
@@ -75,6 +72,21 @@ func newIssuer(t *testing.T) *issuer {
 		t.Fatal(err)
 	}
 	return x
+}
+
+// describe stores the server's document, with a way of client authentication.
+func (x *issuer) describe(clientAuth string) {
+	x.t.Helper()
+	x.publish(map[string]any{
+		"baseUrl": x.server.URL, "variables": []any{}, "allowedHosts": []string{"127.0.0.1"}, "actions": []any{},
+		"auth": []any{map[string]any{
+			"key": "oauth", "type": "oauth2", "label": "Sign in", "test": "none", "permissions": "none",
+			"oauth2": map[string]any{
+				"grant": "authorizationCode", "clientAuth": clientAuth, "authorizeUrl": x.server.URL + "/authorize",
+				"tokenUrl": x.server.URL + "/token", "revokeUrl": x.server.URL + "/revoke", "scopes": []string{"contacts.read"},
+			},
+		}},
+	})
 }
 
 func (x *issuer) in(place claviger.RegionID, fn func(context.Context, *store.Tx) error) {
@@ -145,5 +157,58 @@ func TestAbuse_092_EveryRegion(t *testing.T) {
 	}
 	if len(asked) != 12 {
 		t.Errorf("%d tokens were named to the vendor", len(asked))
+	}
+}
+
+// What a connection's OAuth client ends with is in the calendar, of the kind that the
+// vendor goes by.
+func TestTheEndsOfAnOAuthClient(t *testing.T) {
+	x := newIssuer(t)
+	far := x.issue(x.far)
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	inAMonth, inAYear := x.now().AddDate(0, 1, 0).UTC().Truncate(time.Second), x.now().AddDate(1, 0, 0).UTC().Truncate(time.Second)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: x.now(), NotAfter: inAYear}
+	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))(t)
+	pkcs8 := must(x509.MarshalPKCS8PrivateKey(key))(t)
+	change := broker.OAuthClientChange{
+		Connector: "acme", ClientID: x.server.Client.ID, SecretEndsAt: inAMonth, Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		Secrets: claviger.Credentials{
+			vault.ClientPrivateKey: claviger.NewSecret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), vault.ClientSecret: x.server.Client.Secret,
+		},
+	}
+	for auth, want := range map[string]broker.Expiration{
+		"client_secret_basic": {Kind: broker.ExpiresSecret, At: inAMonth}, "tls_client_auth": {Kind: broker.ExpiresCertificate, At: inAYear},
+	} {
+		x.describe(auth)
+		if _, err := x.broker.PutOAuthClient(t.Context(), x.owner, change); err != nil {
+			t.Fatal(err)
+		}
+		x.in(farRegion, func(ctx context.Context, tx *store.Tx) error { // to the version that was just published
+			_, err := tx.UpdateConnection(ctx, x.owner.Scope, far, func(c claviger.Connection, s claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
+				c.ConnectorVersion = must(x.db.Connector(ctx, x.owner.Scope, "acme", 0))(t).Version
+				return c, s, nil
+			})
+			return err
+		})
+		all, err := x.broker.Expirations(t.Context(), x.owner, broker.ConnectionFilter{})
+		if err != nil || len(all) != 2 || all[0].Kind != broker.ExpiresAccess || all[1].Kind != want.Kind || !all[1].At.Equal(want.At) || !all[1].Known || all[1].Renews {
+			t.Errorf("%s: %+v, %v", auth, all, err)
+		}
+	}
+	if next, err := x.db.NextDeath(t.Context(), x.now()); err != nil || !next.Equal(inAMonth) {
+		t.Errorf("the next end of all: %s, %v", next, err)
+	}
+	stays := change
+	stays.Secrets, stays.SecretEndsAt = nil, time.Time{}
+	if kept, err := x.broker.PutOAuthClient(t.Context(), x.owner, stays); err != nil || !kept.SecretEndsAt.Equal(inAMonth) {
+		t.Errorf("with the same secret: %s, %v", kept.SecretEndsAt, err)
+	}
+	change.SecretEndsAt = time.Time{}
+	if kept, err := x.broker.PutOAuthClient(t.Context(), x.owner, change); err != nil || !kept.SecretEndsAt.IsZero() {
+		t.Errorf("with another secret: %s, %v", kept.SecretEndsAt, err)
+	}
+	change.SecretEndsAt = x.now()
+	if _, err := x.broker.PutOAuthClient(t.Context(), x.owner, change); code(err) != "invalid_format clientSecretExpiresAt" {
+		t.Errorf("a time that has passed: %v", err)
 	}
 }

@@ -15,15 +15,17 @@ type OAuthClient struct {
 	Connector    string
 	AuthMethod   string
 	ClientID     string
-	KeyID        string   // "kid" of assertions
-	Certificate  []byte   // PEM chain of tls_client_auth
-	SecretKeys   []string // which of the sealed values are set: clientSecret, privateKey
-	Version      int64    // grows with every change; bound into the ciphertext
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	KeyID        string // "kid" of assertions
+	Certificate  []byte // PEM chain of tls_client_auth
+	// When the secret ends, as somebody said, and the certificate; zero: unknown, or never.
+	SecretEndsAt, CertificateEndsAt time.Time
+	SecretKeys                      []string // which of the sealed values are set: clientSecret, privateKey
+	Version                         int64    // grows with every change; bound into the ciphertext
+	CreatedAt                       time.Time
+	UpdatedAt                       time.Time
 }
 
-const clientColumns = "organization, connector, auth_method, client_id, key_id, certificate, secret_keys, version, created_at, updated_at"
+const clientColumns = "organization, connector, auth_method, client_id, key_id, certificate, secret_keys, version, created_at, updated_at, secret_ends_at, certificate_ends_at"
 
 // sealedClient is a registration with its ciphertext.
 type sealedClient struct {
@@ -35,9 +37,10 @@ func scanClient(r row) (sealedClient, error) {
 	var c sealedClient
 	var sealed []byte
 	var keys string
-	var created, updated int64
-	err := r.Scan(&c.Organization, &c.Connector, &c.AuthMethod, &c.ClientID, &c.KeyID, &c.Certificate, &keys, &c.Version, &created, &updated, &sealed)
+	var created, updated, secret, certificate int64
+	err := r.Scan(&c.Organization, &c.Connector, &c.AuthMethod, &c.ClientID, &c.KeyID, &c.Certificate, &keys, &c.Version, &created, &updated, &secret, &certificate, &sealed)
 	c.sealed, c.CreatedAt, c.UpdatedAt = sealed, fromMillis(created), fromMillis(updated)
+	c.SecretEndsAt, c.CertificateEndsAt = fromMillis(secret), fromMillis(certificate)
 	return c, errors.Join(err, undocument(keys, &c.SecretKeys))
 }
 
@@ -85,12 +88,14 @@ func (tx *Tx) PutOAuthClient(ctx context.Context, s claviger.Scope, connector, m
 	}
 	next.Organization, next.Connector, next.AuthMethod = kept.Organization, kept.Connector, kept.AuthMethod
 	next.Version, next.CreatedAt, next.UpdatedAt = kept.Version, kept.CreatedAt, kept.UpdatedAt
-	_, err = tx.exec(ctx, `INSERT INTO oauth_clients (`+clientColumns+`, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	_, err = tx.exec(ctx, `INSERT INTO oauth_clients (`+clientColumns+`, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (organization, connector, auth_method) DO UPDATE SET client_id = excluded.client_id, key_id = excluded.key_id,
 		certificate = excluded.certificate, secret_keys = excluded.secret_keys, version = excluded.version,
-		updated_at = excluded.updated_at, sealed = excluded.sealed`,
+		updated_at = excluded.updated_at, secret_ends_at = excluded.secret_ends_at, certificate_ends_at = excluded.certificate_ends_at,
+		sealed = excluded.sealed`,
 		string(next.Organization), next.Connector, next.AuthMethod, next.ClientID, next.KeyID, filled(next.Certificate),
-		document(next.SecretKeys), next.Version, millis(next.CreatedAt), millis(next.UpdatedAt), filled(sealed))
+		document(next.SecretKeys), next.Version, millis(next.CreatedAt), millis(next.UpdatedAt),
+		millis(next.SecretEndsAt), millis(next.CertificateEndsAt), filled(sealed))
 	return next, err
 }
 
@@ -101,7 +106,7 @@ func (tx *Tx) DeleteOAuthClient(ctx context.Context, s claviger.Scope, connector
 	if err := organizationWide(s); err != nil {
 		return err
 	}
-	return mustTouch(ctx, tx.q, ErrNotFound, `UPDATE oauth_clients SET client_id = '', key_id = '', certificate = $1, sealed = $1, secret_keys = '', updated_at = $2
+	return mustTouch(ctx, tx.q, ErrNotFound, `UPDATE oauth_clients SET client_id = '', key_id = '', certificate = $1, sealed = $1, secret_keys = '', secret_ends_at = 0, certificate_ends_at = 0, updated_at = $2
 		WHERE organization = $3 AND connector = $4 AND auth_method = $5 AND client_id <> ''`,
 		[]byte{}, millis(tx.db.now()), string(s.Organization()), connector, method)
 }

@@ -70,7 +70,7 @@ func (db *DB) OAuthClients(ctx context.Context, s claviger.Scope) ([]OAuthClient
 }
 
 // NextDeath answers when, of all organizations, the next token ends that nothing renews
-// and whose end the vendor named; zero if there is none. It takes no scope: it is for the
+// and whose end the vendor named, or the next secret or certificate of an OAuth client; zero if there is none. It takes no scope: it is for the
 // instance's metrics.
 func (db *DB) NextDeath(ctx context.Context, now time.Time) (time.Time, error) {
 	ctx, cancel := bounded(ctx, readDeadline)
@@ -80,6 +80,8 @@ func (db *DB) NextDeath(ctx context.Context, now time.Time) (time.Time, error) {
 		for _, statement := range []string{
 			"SELECT refresh_expires_at FROM grants WHERE refresh_expires_at > 0 AND refresh_expires_at > $1 ORDER BY refresh_expires_at LIMIT 1",
 			"SELECT expires_at FROM connections WHERE expires_at > 0 AND expires_at = refresh_at AND status <> 'revoked' AND expires_at > $1 ORDER BY expires_at LIMIT 1",
+			"SELECT secret_ends_at FROM oauth_clients WHERE secret_ends_at > $1 ORDER BY secret_ends_at LIMIT 1",
+			"SELECT certificate_ends_at FROM oauth_clients WHERE certificate_ends_at > $1 ORDER BY certificate_ends_at LIMIT 1",
 		} {
 			next, err := one(ctx, d.reader(), scanOne[int64], statement, millis(now))
 			if errors.Is(err, ErrNotFound) {

@@ -42,7 +42,7 @@ func (s *surface) putOAuthClient(ctx context.Context, c claviger.Caller, in *put
 	}
 	x, err := s.core.PutOAuthClient(ctx, c, broker.OAuthClientChange{
 		Connector: in.Key, AuthMethod: in.Body.AuthMethod, ClientID: in.Body.ClientID, KeyID: in.Body.KeyID,
-		Certificate: in.Body.Certificate, Secrets: secrets, KeepFormer: keep,
+		Certificate: in.Body.Certificate, Secrets: secrets, SecretEndsAt: given(in.Body.ClientSecretExpiresAt), KeepFormer: keep,
 	})
 	return answer(oauthClient(x), err)
 }
@@ -61,6 +61,7 @@ func oauthClient(x broker.OAuthClient) api.OAuthClient {
 	return api.OAuthClient{
 		Object: "oauth_client", Connector: x.Connector, AuthMethod: x.AuthMethod, ClientID: x.ClientID, KeyID: x.KeyID,
 		Certificate: x.Certificate, Secrets: strs(x.Secrets), RedirectURI: x.RedirectURI,
+		ClientSecretExpiresAt: maybe(x.SecretEndsAt), CertificateExpiresAt: maybe(x.CertificateEndsAt),
 	}
 }
 

@@ -135,6 +135,8 @@ func wordOf(kind string) string {
 		return "unused refresh token"
 	case broker.ExpiresCertificate:
 		return "client certificate"
+	case broker.ExpiresSecret:
+		return "client secret"
 	}
 	return kind
 }
