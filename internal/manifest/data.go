@@ -23,8 +23,9 @@ func (c *validator) checkDataSource(d *DataSource, p place) {
 	if _, ok := d.IndexedExternalID(); !ok {
 		c.fail(p.get("externalId"), CodeMissing, "fieldMappings.attributes.externalId with indexed: true, or externalId with the name of an attribute", "", "an indexed externalId is required")
 	}
-	if at := p.get("openapi").get("baseUrl"); c.address(at) != nil && !strings.HasPrefix(trimBase(at.text())+"/", c.bundle.base()+"/") {
-		c.fail(at, CodeMismatch, "an address below "+c.bundle.base(), "", "the data source is called through the system's slots and must lie below their baseUrl")
+	at, base := p.get("openapi").get("baseUrl"), c.bundle.base()
+	if c.address(at) != nil && origin(base) != "" && !strings.HasPrefix(trimBase(at.text())+"/", base+"/") {
+		c.fail(at, CodeMismatch, "", "", "the data source is called through the system's slots and must lie below their baseUrl")
 	}
 	c.checkAttributes(d, p)
 	c.checkOperations(d, p)
@@ -77,13 +78,19 @@ func (c *validator) checkSync(d *DataSource, p place) {
 			c.warn(bridge, CodeNoOperation, "describe update under capabilities", "", "changes cannot be written: update has no HTTP operation")
 		}
 		target := bridge.get("target")
-		if t := d.SyncBridge.Target; t != "" && !strings.Contains(t, "/") && !slices.ContainsFunc(c.bundle.DataSources, func(o DataSource) bool { return o.Key == t }) {
+		if t := d.SyncBridge.Target; t != "" && c.complete() && !strings.Contains(t, "/") && !slices.ContainsFunc(c.bundle.DataSources, func(o DataSource) bool { return o.Key == t }) {
 			c.fail(target, CodeUnresolved, "the key of a data source, or systemKey/dataSourceKey", "", "there is no data source %s", document.Quote(t))
 		}
 	}
 	if _, ok := d.Operation("get"); !ok && d.Webhook != nil && d.Webhook.Enabled {
 		c.warn(p.get("webhook"), CodeNoOperation, "describe get under capabilities", "", "an event's record cannot be fetched: get has no HTTP operation")
 	}
+}
+
+// complete reports whether every data source could be read, so that one that is
+// not found is not there.
+func (c *validator) complete() bool {
+	return !slices.ContainsFunc(c.bundle.data, func(f file) bool { return f.root == nil })
 }
 
 // rawPath takes the first name below raw out of an expression.
@@ -170,18 +177,14 @@ func (c *validator) checkOperation(name string, op Operation, at place) {
 	if !slices.Contains(methodsOf[name], op.Method) {
 		c.fail(where("method"), CodeValue, "one of "+strings.Join(methodsOf[name], ", "), "", "%s cannot be done with %s", name, op.Method)
 	}
-	texts := []string{op.Path}
-	for _, v := range op.Query {
-		if s, ok := v.(string); ok {
-			texts = append(texts, s)
-		}
-	}
 	var body any
 	_ = json.Unmarshal(op.Body, &body) // what is no JSON was not read
-	for _, text := range appendTexts(texts, body) {
-		if _, _, err := holes(text); err != nil {
-			c.fail(where("path"), CodeValue, "{name} stands for a whole segment or value; name has letters, digits and _", "", "the operation %s has a hole that is not {name}", name)
-			return
+	for key, part := range map[string]any{"path": op.Path, "query": op.Query, "body": body} {
+		for _, text := range appendTexts(nil, part) {
+			if _, _, err := holes(text); err != nil {
+				c.fail(where(key), CodeValue, "{name} stands for what is filled in; name has letters, digits and _", "", "the operation %s has a hole that is not {name}", name)
+				return
+			}
 		}
 	}
 	if op.Path != cleanPath(op.Path) {

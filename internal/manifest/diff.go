@@ -32,10 +32,11 @@ func Diff(older, newer *Bundle) []Change {
 	var out []Change
 	for _, p := range sortedKeys(all) {
 		old, now := before[p], after[p]
-		if old == now || whole(p) != p && (before[whole(p)] == "") != (after[whole(p)] == "") {
+		w := whole(p)
+		if old == now || w != "" && w != p && (before[w] == "") != (after[w] == "") {
 			continue // the same, or told with the whole slot or data source that came or went
 		}
-		if whole(p) == p && old != "" && now != "" {
+		if w == p && old != "" && now != "" {
 			continue // told part by part
 		}
 		c := Change{Path: p, Old: cut(old), New: cut(now)}
@@ -56,7 +57,7 @@ func cut(s string) string {
 	return s
 }
 
-// whole answers the path of the slot or data source that a path is in, or the path.
+// whole answers the path of the slot or data source that a path is in, or "".
 func whole(p string) string {
 	for _, prefix := range []string{slotsPath + "[", "dataSources["} {
 		if strings.HasPrefix(p, prefix) {
@@ -65,7 +66,7 @@ func whole(p string) string {
 			}
 		}
 	}
-	return p
+	return ""
 }
 
 const slotsPath = "system.authentications"
@@ -169,13 +170,13 @@ var harmless = []string{
 
 // consequence says what a change of one path means for security; "" for nothing.
 func consequence(path, old, now string) string {
-	name, isSlot := path, strings.HasPrefix(path, slotsPath)
-	if whole(path) == path && strings.HasSuffix(path, "]") {
+	isSlot, within := strings.HasPrefix(path, slotsPath), whole(path)
+	if within == path {
 		return wholeConsequence(isSlot, old, now)
 	}
-	name = strings.TrimPrefix(strings.TrimPrefix(path, whole(path)), ".")
-	if whole(path) == path {
-		name = strings.TrimPrefix(path, "system.")
+	name := strings.TrimPrefix(path, "system.")
+	if within != "" {
+		name = strings.TrimPrefix(path[len(within):], ".")
 	}
 	parts := strings.Split(name, ".")
 	last := parts[len(parts)-1]

@@ -176,6 +176,9 @@ func encodeYAML(n *yaml.Node) ([]byte, error) {
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
+	if slots := value(n, "authentications"); slots != nil && slots.Column == 1 {
+		enc.CompactSeqIndent() // as it was
+	}
 	err := errors.Join(enc.Encode(n), enc.Close())
 	return out.Bytes(), err
 }

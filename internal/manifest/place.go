@@ -24,7 +24,7 @@ func (f *file) place() place {
 // object that lacks it.
 func (p place) get(key string) place {
 	child := p
-	child.pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	child.pointer += "/" + strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 	if child.node = p.node.Get(key); child.node != nil {
 		child.line, child.column = child.node.Line, child.node.Column
 	}

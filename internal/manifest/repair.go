@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"claviger"
+	"claviger/internal/document"
 )
 
 // RepairOptions says what to mend beyond what needs no decision.
@@ -26,13 +27,14 @@ type Repaired struct{ Files []RepairedFile }
 type RepairedFile struct {
 	Name     string
 	Old, New []byte
+	hidden   map[int]bool // lines of Old with a literal secret
 }
 
-// Diff answers all changes in unified form.
+// Diff answers all changes in unified form. It shows no line that held a secret.
 func (r *Repaired) Diff() string {
 	var out strings.Builder
 	for _, f := range r.Files {
-		out.WriteString(unified(f.Name, f.Old, f.New))
+		out.WriteString(unified(f.Name, f.Old, f.New, f.hidden))
 	}
 	return out.String()
 }
@@ -70,13 +72,49 @@ func Repair(b *Bundle, opts RepairOptions) (*Repaired, error) {
 		if err != nil {
 			return nil, claviger.Invalid(b.system.name, "unreadable_manifest", "The system's document cannot be written again.").With(err)
 		}
-		out.Files = append(out.Files, RepairedFile{Name: b.system.name, Old: b.system.data, New: text})
+		out.Files = append(out.Files, RepairedFile{Name: b.system.name, Old: b.system.data, New: text, hidden: b.secretLines()})
 	}
 	out.env(b)
 	return out, nil
 }
 
-// env adds the lines that env.template lacks once the other files are as repaired.
+// secretLines answers the lines of the system's document that hold literal secrets.
+// A text of YAML may go on until the next value begins.
+func (b *Bundle) secretLines() map[int]bool {
+	var literals, starts []int
+	var walk func(n *document.Node, secret bool)
+	walk = func(n *document.Node, secret bool) {
+		starts = append(starts, n.Line)
+		if secret && n.Kind != document.Object && !strings.HasPrefix(n.Text, claviger.SecretScheme) {
+			literals = append(literals, n.Line)
+		}
+		for _, m := range n.Members {
+			starts = append(starts, m.Line)
+			walk(m.Value, secret || m.Key == "security")
+		}
+		for _, item := range n.Items {
+			walk(item, secret)
+		}
+	}
+	walk(b.system.root, false)
+	slices.Sort(starts)
+	out := map[int]bool{}
+	for _, line := range literals {
+		end := len(lines(b.system.data))
+		if isJSON(b.system.name, b.system.data) {
+			end = line
+		} else if i, _ := slices.BinarySearch(starts, line+1); i < len(starts) {
+			end = max(line, starts[i]-1)
+		}
+		for ; line <= end; line++ {
+			out[line] = true
+		}
+	}
+	return out
+}
+
+// env mends env.template once the other files are as repaired: lines that it lacks
+// are added, lines of references that the repair took away go.
 func (r *Repaired) env(b *Bundle) {
 	if b.folder == "" {
 		return
@@ -92,7 +130,12 @@ func (r *Repaired) env(b *Bundle) {
 			named[e.Reference], have[e.Name] = true, true
 		}
 	}
-	text := string(withNewline(old))
+	file := RepairedFile{Name: name, Old: old, hidden: map[int]bool{}}
+	used := map[string]bool{}
+	for _, ref := range after.References() {
+		used[claviger.SecretScheme+ref.Path] = true
+	}
+	text := b.env.without(b.References(), used, file.hidden)
 	for _, ref := range after.References() {
 		line := envLine(ref.Path)
 		variable, reference, _ := strings.Cut(line, "=")
@@ -103,8 +146,32 @@ func (r *Repaired) env(b *Bundle) {
 		text += line + "\n"
 	}
 	if text != string(withNewline(old)) {
-		r.Files = append(r.Files, RepairedFile{Name: name, Old: old, New: []byte(text)})
+		file.New = []byte(text)
+		r.Files = append(r.Files, file)
 	}
+}
+
+// without answers the text without the lines of references that are no longer used,
+// and notes which lines hold something else than a reference.
+func (e *envTemplate) without(before []Reference, used map[string]bool, secret map[int]bool) string {
+	if e == nil {
+		return ""
+	}
+	gone := map[int]bool{}
+	for _, entry := range e.entries {
+		was := slices.ContainsFunc(before, func(r Reference) bool { return claviger.SecretScheme+r.Path == entry.Reference })
+		gone[entry.Line] = was && !used[entry.Reference]
+	}
+	for _, f := range e.faults {
+		secret[f.Line] = true
+	}
+	var out strings.Builder
+	for i, line := range lines(withNewline(e.data)) {
+		if !gone[i+1] {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // mender edits the slots of one system.

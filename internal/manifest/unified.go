@@ -2,21 +2,30 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"claviger/internal/document"
 )
 
 // unified answers the difference of two texts in unified form with three lines of
-// context, "" if there is none. What changed is taken to lie between the first and
-// the last line that differ, and is compared line by line there.
-func unified(name string, old, now []byte) string {
+// context, "" if there is none. old is nil for a new file. Lines of the old text
+// that are in hidden are not shown, nor is any that holds a known form of a
+// credential. What changed is taken to lie between the first and the last line that
+// differ, and is compared line by line there.
+func unified(name string, old, now []byte, hidden map[int]bool) string {
 	if string(old) == string(now) {
 		return ""
+	}
+	from := "a/" + name
+	if old == nil {
+		from = "/dev/null"
 	}
 	a, b := lines(old), lines(now)
 	edits := compare(a, b)
 	const context = 3
 	var out strings.Builder
-	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n", name, name)
+	fmt.Fprintf(&out, "--- %s\n+++ b/%s\n", from, name)
 	for i := 0; i < len(edits); {
 		for i < len(edits) && edits[i].mark == ' ' {
 			i++
@@ -34,7 +43,7 @@ func unified(name string, old, now []byte) string {
 			}
 		}
 		end = min(len(edits), i+context)
-		writeHunk(&out, edits, start, end)
+		writeHunk(&out, edits, start, end, hidden)
 		i = end
 	}
 	return out.String()
@@ -45,7 +54,7 @@ type edit struct {
 	line string
 }
 
-func writeHunk(out *strings.Builder, edits []edit, start, end int) {
+func writeHunk(out *strings.Builder, edits []edit, start, end int, hidden map[int]bool) {
 	oldLine, newLine := 1, 1
 	for _, e := range edits[:start] {
 		if e.mark != '+' {
@@ -53,6 +62,15 @@ func writeHunk(out *strings.Builder, edits []edit, start, end int) {
 		}
 		if e.mark != '-' {
 			newLine++
+		}
+	}
+	shown := slices.Clone(edits[start:end])
+	for i, at := 0, oldLine; i < len(shown); i++ {
+		if shown[i].mark != '+' && hidden[at] || document.KnownSecret(shown[i].line) {
+			shown[i].line = "[a line with a secret]\n"
+		}
+		if shown[i].mark != '+' {
+			at++
 		}
 	}
 	olds, news := 0, 0
@@ -71,7 +89,7 @@ func writeHunk(out *strings.Builder, edits []edit, start, end int) {
 		newLine--
 	}
 	fmt.Fprintf(out, "@@ -%d,%d +%d,%d @@\n", oldLine, olds, newLine, news)
-	for _, e := range edits[start:end] {
+	for _, e := range shown {
 		out.WriteByte(e.mark)
 		out.WriteString(e.line)
 		if !strings.HasSuffix(e.line, "\n") {

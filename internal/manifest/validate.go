@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -99,6 +100,9 @@ const sharedSpace = "shared"
 // plainNames are keys whose values are long and random by nature and no secrets.
 var plainNames = []string{"pattern", "clientId", "tenantId", "publicKey", "publicKeyFingerprint", "contractHash", "triggerPathsHash", "documentKey", "codeRef", "testPayload"}
 
+// credentialPointer is where the section security belongs.
+var credentialPointer = regexp.MustCompile(`^/authentication(?:s/[0-9]+/credential)?$`)
+
 // literalSecrets looks for credentials in every string of a file and marks where
 // they are. Below the names in plainNames only the known forms count.
 func (c *checker) literalSecrets(p place, plain bool) {
@@ -113,6 +117,9 @@ func (c *checker) literalSecrets(p place, plain bool) {
 			at.line, at.column = m.Line, m.Column
 			c.fail(at, CodeLiteralSecret, "remove it", "", "a key looks like a credential")
 			continue
+		}
+		if m.Key == "security" && credentialPointer.MatchString(p.pointer) {
+			continue // each value there must be a reference, whatever it looks like
 		}
 		c.literalSecrets(p.get(m.Key), plain || slices.Contains(plainNames, m.Key))
 	}
@@ -222,7 +229,10 @@ func (c *validator) address(p place) *url.URL {
 		return nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Hostname() != strings.ToLower(u.Hostname()) || u.Opaque != "" {
+	if err == nil && (u.Host == "" || u.User != nil) {
+		return nil // the schema has told
+	}
+	if err != nil || u.Hostname() != strings.ToLower(u.Hostname()) || u.Opaque != "" {
 		c.fail(p, CodeValue, "https://, a host in lower case, a path", "", "is not a valid address")
 		return nil
 	}
