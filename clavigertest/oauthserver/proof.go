@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -70,4 +71,20 @@ func (s *Server) bind(members map[string]any, thumbprint string) {
 	access, _ := members["access_token"].(string)
 	members["token_type"] = "DPoP"
 	s.bound[access] = thumbprint
+}
+
+// Ask answers the status that the server's API gives to an Authorization header alone.
+func (s *Server) Ask(t testing.TB, authorization string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/userinfo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", authorization)
+	resp, err := s.http.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }

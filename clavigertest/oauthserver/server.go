@@ -66,6 +66,7 @@ type Received struct {
 	Body         string
 	Fresh        bool // the first request on its connection
 	Certificates int  // that the client showed
+	At           time.Time
 }
 
 // Server is a running authorization server. It is closed when the test ends.
@@ -260,7 +261,7 @@ func (s *Server) record(r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.received = append(s.received, Received{r.Method, r.URL.Path, r.Header.Clone(), form, string(body), fresh, len(r.TLS.PeerCertificates)})
+	s.received = append(s.received, Received{r.Method, r.URL.Path, r.Header.Clone(), form, string(body), fresh, len(r.TLS.PeerCertificates), s.policy.Now()})
 }
 
 // random answers n random bytes as base64url.

@@ -233,7 +233,7 @@ func (b *Broker) storedClient(ctx context.Context, c claviger.Caller, l *live, f
 	if err != nil || sealed == nil {
 		return nil, err
 	}
-	t, err := b.gate.Admit(ctx, c, f.Verb(), f.Resource(), "")
+	t, err := b.gate.Admit(ctx, c, f.Verb(), l.resource, "")
 	if err != nil {
 		return nil, err
 	}
