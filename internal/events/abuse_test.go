@@ -82,11 +82,7 @@ func slow(t *testing.T, r *room) {
 }
 
 func gone(t *testing.T, r *room) {
-	rec := r.newReceiver()
-	rec.answers(code(http.StatusGone))
-	e, _ := r.endpoint(rec.URL)
-	r.start()
-	r.emit(claviger.EventConnectionUpdated)
+	_, e, _ := r.told(code(http.StatusGone))
 	if d := r.delivery(e, status(claviger.DeliveryFailed)); d.Attempts != 1 || d.Code != "endpoint_gone" {
 		t.Errorf("%d attempts, %q", d.Attempts, d.Code)
 	}
@@ -102,11 +98,7 @@ func gone(t *testing.T, r *room) {
 
 // ownerRemoved: what is on its way when its endpoint's owner is disabled does not leave.
 func ownerRemoved(t *testing.T, r *room) {
-	rec := r.newReceiver()
-	rec.answers(code(http.StatusBadGateway))
-	e, _ := r.endpoint(rec.URL)
-	r.start()
-	r.emit(claviger.EventConnectionUpdated)
+	rec, e, _ := r.told(code(http.StatusBadGateway))
 	r.delivery(e, attempts(1))
 	r.in(func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.UpdateUser(ctx, r.caller.Scope, r.caller.User, func(u claviger.User) (claviger.User, error) {
@@ -126,11 +118,7 @@ func ownerRemoved(t *testing.T, r *room) {
 }
 
 func deleted(t *testing.T, r *room) {
-	rec := r.newReceiver()
-	rec.answers(code(http.StatusBadGateway))
-	e, _ := r.endpoint(rec.URL)
-	r.start()
-	r.emit(claviger.EventConnectionUpdated)
+	_, e, _ := r.told(code(http.StatusBadGateway))
 	r.delivery(e, attempts(1))
 	r.in(func(ctx context.Context, tx *store.Tx) error {
 		return tx.DeleteEventEndpoint(ctx, r.caller.Scope, e.ID)
@@ -143,11 +131,7 @@ func deleted(t *testing.T, r *room) {
 
 // nothingIsKept of what a subscriber answers but the status.
 func nothingIsKept(t *testing.T, r *room) {
-	rec := r.newReceiver()
-	rec.answers(code(http.StatusTeapot))
-	e, _ := r.endpoint(rec.URL)
-	r.start()
-	r.emit(claviger.EventConnectionUpdated)
+	_, e, _ := r.told(code(http.StatusTeapot))
 	d := r.delivery(e, attempts(1))
 	text, err := json.Marshal(d)
 	if err != nil || strings.Contains(string(text), "subscriber") || d.StatusCode != http.StatusTeapot {

@@ -123,11 +123,7 @@ func TestOnlyWantedEventsAreSent(t *testing.T) {
 // An endpoint that is down for twenty hours gets its event when it comes back.
 func TestDownForTwentyHours(t *testing.T) {
 	onEngines(t, func(t *testing.T, r *room) {
-		rec := r.newReceiver()
-		rec.answers(code(http.StatusServiceUnavailable))
-		e, secret := r.endpoint(rec.URL)
-		r.start()
-		r.emit(claviger.EventConnectionUpdated)
+		rec, e, secret := r.told(code(http.StatusServiceUnavailable))
 		first := r.delivery(e, attempts(1))
 		if first.Status != claviger.DeliveryPending || first.StatusCode != 503 || first.Code != "unexpected_status" || first.NextAt.Sub(first.LastAt) != 5*time.Second {
 			t.Errorf("%s %d %q, next in %v", first.Status, first.StatusCode, first.Code, first.NextAt.Sub(first.LastAt))
@@ -153,11 +149,7 @@ func TestDownForTwentyHours(t *testing.T) {
 
 func TestGivenUpAfterADayAndReplayed(t *testing.T) {
 	onEngines(t, func(t *testing.T, r *room) {
-		rec := r.newReceiver()
-		rec.answers(code(http.StatusInternalServerError))
-		e, _ := r.endpoint(rec.URL)
-		r.start()
-		r.emit(claviger.EventConnectionUpdated)
+		rec, e, _ := r.told(code(http.StatusInternalServerError))
 		pending := r.delivery(e, attempts(1))
 		err := r.db.InTx(t.Context(), "", func(tx *store.Tx) error {
 			_, err := r.events.Replay(t.Context(), tx, r.caller.Scope, e.ID, pending.ID)

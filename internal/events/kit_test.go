@@ -228,6 +228,17 @@ func (r *room) emit(t claviger.EventType) {
 	})
 }
 
+// told starts a receiver that answers so, subscribes it and sends it one event.
+func (r *room) told(answer http.HandlerFunc) (*receiver, claviger.EventEndpoint, string) {
+	r.t.Helper()
+	rec := r.newReceiver()
+	rec.answers(answer)
+	e, secret := r.endpoint(rec.URL)
+	r.start()
+	r.emit(claviger.EventConnectionUpdated)
+	return rec, e, secret
+}
+
 // delivery waits until the newest delivery of an endpoint is as wanted.
 func (r *room) delivery(e claviger.EventEndpoint, wanted func(claviger.EventDelivery) bool) claviger.EventDelivery {
 	r.t.Helper()
