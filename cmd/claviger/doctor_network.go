@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"claviger/api"
 	"claviger/client"
 )
 
@@ -336,32 +337,27 @@ func lookClock(ctx context.Context, p *patient) ([]string, error) {
 	return nil, nil
 }
 
-func lookKeyEnds(ctx context.Context, p *patient) ([]string, error) {
+// who answers whom the server takes the person for.
+func (p *patient) who(ctx context.Context) (api.Whoami, error) {
 	c, err := p.server()
 	if err != nil {
+		return api.Whoami{}, err
+	}
+	return c.Whoami(ctx)
+}
+
+func lookKeyEnds(ctx context.Context, p *patient) ([]string, error) {
+	who, err := p.who(ctx)
+	if err != nil || who.ExpiresAt != nil {
 		return nil, err
 	}
-	who, err := c.Whoami(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if who.ExpiresAt == nil {
-		return []string{who.Kind + " " + who.ID + " never expires"}, nil
-	}
-	return nil, nil
+	return []string{who.Kind + " " + who.ID + " never expires"}, nil
 }
 
 func lookKeyRights(ctx context.Context, p *patient) ([]string, error) {
-	c, err := p.server()
-	if err != nil {
+	who, err := p.who(ctx)
+	if err != nil || !who.InstanceAdmin {
 		return nil, err
 	}
-	who, err := c.Whoami(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if who.InstanceAdmin {
-		return []string{who.Kind + " " + who.ID + " may do everything on the instance"}, nil
-	}
-	return nil, nil
+	return []string{who.Kind + " " + who.ID + " may do everything on the instance"}, nil
 }
