@@ -101,7 +101,7 @@ func (s *Scheme) BodySigned() bool {
 	if s.Kind == KindJWT {
 		return s.doc.Claims.BodyHash != nil
 	}
-	return s.signed.uses("body", "jsonCompact", "bodySha256", "formSorted", "lines") || s.signed.names(ref{source: "form", name: "bt_payload"})
+	return s.signed.uses("body", "jsonCompact", "bodySha256", "form", "formSorted", "lines")
 }
 
 // Timed reports whether the vendor signs a time.

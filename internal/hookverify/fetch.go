@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ type KeyRef struct {
 	// credential.
 	Credential bool
 }
+
+// keyName is what may stand for ${kid} in an address: it cannot leave its segment.
+var keyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,200}$`)
 
 // FetchesKeys reports whether the scheme's keys are published by the vendor, so that a
 // slot has no secret and [Scheme.KeyRef] must be asked.
@@ -77,7 +81,10 @@ func (s *Scheme) KeyRef(req *Request) (KeyRef, error) {
 			return KeyRef{}, refuse(CodeKeyRefused, "The delivery names a key on a host that is not the vendor's.")
 		}
 	}
-	ref.URL = strings.ReplaceAll(ref.URL, "${kid}", url.PathEscape(r.keyID))
+	if strings.Contains(ref.URL, "${kid}") && !keyName.MatchString(r.keyID) {
+		return KeyRef{}, refuse(CodeKeyRefused, "The delivery names no key of %s.", s.Name)
+	}
+	ref.URL = strings.ReplaceAll(ref.URL, "${kid}", r.keyID)
 	return ref, nil
 }
 

@@ -108,10 +108,17 @@ func TestECDSA(t *testing.T) {
 	ebay := scheme(t, "ebay", nil)
 	old := sha1.Sum([]byte(body))
 	sig = base64.StdEncoding.EncodeToString(must[[]byte](t)(ecdsa.SignASN1(rand.Reader, private, old[:])))
-	envelope := base64.StdEncoding.EncodeToString([]byte(fmt.Sprintf(`{"alg":"ecdsa","kid":"../k1","signature":%q,"digest":"SHA1"}`, sig)))
-	req = post(body, "X-EBAY-SIGNATURE", envelope)
+	envelope := func(kid string) string {
+		return base64.StdEncoding.EncodeToString([]byte(fmt.Sprintf(`{"alg":"ecdsa","kid":%q,"signature":%q,"digest":"SHA1"}`, kid, sig)))
+	}
+	for _, kid := range []string{"", "..", "../k1", "k1?x", "k1/../../x", "%2e%2e", strings.Repeat("k", 201)} {
+		if ref, err := ebay.KeyRef(post(body, "X-EBAY-SIGNATURE", envelope(kid))); code(err) != hookverify.CodeKeyRefused {
+			t.Errorf("kid %q: %+v %v", kid, ref, err)
+		}
+	}
+	req = post(body, "X-EBAY-SIGNATURE", envelope("k-1"))
 	ref := must[hookverify.KeyRef](t)(ebay.KeyRef(req))
-	if ref.URL != "https://api.ebay.com/commerce/notification/v1/public_key/..%2Fk1" || ref.KeyID != "../k1" || !ref.Credential {
+	if ref.URL != "https://api.ebay.com/commerce/notification/v1/public_key/k-1" || ref.KeyID != "k-1" || !ref.Credential {
 		t.Errorf("%+v", ref)
 	}
 	document := fmt.Sprintf(`{"key":"-----BEGIN PUBLIC KEY-----%s-----END PUBLIC KEY-----","algorithm":"ECDSA","digest":"SHA1"}`, base64.StdEncoding.EncodeToString(spki(t, &private.PublicKey)))

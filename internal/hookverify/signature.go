@@ -216,15 +216,16 @@ func equalText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), 
 
 // basicEqual compares the credentials of RFC 7617.
 func basicEqual(secret claviger.Secret, found [][]byte) bool {
+	decoded := make([][]byte, len(found)) // another key will look at what was found
 	for i, text := range found {
 		encoded, ok := cutPrefix(string(text), "Basic ", true)
 		raw, err := base64.StdEncoding.DecodeString(encoded)
 		if !ok || err != nil {
 			return false
 		}
-		found[i] = raw
+		decoded[i] = raw
 	}
-	return allTokens(secret, found)
+	return allTokens(secret, decoded)
 }
 
 // verifyPublic verifies a signature of the scheme's kind.

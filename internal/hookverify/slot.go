@@ -103,7 +103,7 @@ func (s *Set) forAPIKey(doc document, variables map[string]string) (*Scheme, err
 	if name == "" {
 		return nil, missingVariable("headerName", "apikey")
 	}
-	known, err := s.byHeader(name)
+	known, err := s.byHeader(name, variables)
 	if known != nil || err != nil {
 		return known, err
 	}
@@ -114,7 +114,7 @@ func (s *Set) forAPIKey(doc document, variables map[string]string) (*Scheme, err
 // byHeader answers the scheme whose signature stands in a header. Where vendors share a
 // header and sign in different ways, a guess would refuse genuine deliveries: the slot
 // must say which.
-func (s *Set) byHeader(name string) (*Scheme, error) {
+func (s *Set) byHeader(name string, variables map[string]string) (*Scheme, error) {
 	if owner := s.headers[name]; owner != nil {
 		return owner, nil
 	}
@@ -126,16 +126,15 @@ func (s *Set) byHeader(name string) (*Scheme, error) {
 			found = append(found, x)
 		}
 	}
-	var keys []string
+	if len(found) == 0 {
+		return nil, nil
+	}
 	for _, x := range found {
-		if keys = append(keys, x.Key); x.recipe() != found[0].recipe() {
+		if x.recipe() != found[0].recipe() {
 			return nil, claviger.Invalid("variables.scheme", "ambiguous_scheme", "Several vendors sign in %s, each in its own way: say which in variables.scheme (%s).", name, strings.Join(schemeKeys(found), ", "))
 		}
 	}
-	if len(keys) == 0 || found[0].missing != "" {
-		return nil, nil
-	}
-	return found[0], nil
+	return found[0].With(variables)
 }
 
 func schemeKeys(schemes []*Scheme) (out []string) {
@@ -164,7 +163,7 @@ func (s *Set) forHMAC(doc document, variables map[string]string) (*Scheme, error
 		algorithm = "sha256"
 	}
 	explicit := slices.ContainsFunc([]string{"signaturePrefix", "timestampHeader", "signedString", "encoding"}, func(k string) bool { return variables[k] != "" })
-	if known, err := s.byHeader(name); err == nil && known != nil && !explicit && known.doc.Algorithm == algorithm {
+	if known, err := s.byHeader(name, variables); err == nil && known != nil && !explicit && known.doc.Algorithm == algorithm {
 		return known, nil
 	}
 	doc.Kind, doc.Algorithm = KindHMAC, algorithm

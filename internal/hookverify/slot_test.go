@@ -63,6 +63,10 @@ func TestSlots_Basic(t *testing.T) {
 	s := must[*hookverify.Scheme](t)(builtin(t).For("basic", nil))
 	key := must[hookverify.Key](t)(s.NewBasicKey("k", claviger.NewSecretString("hook"), claviger.NewSecretString("pass:word")))
 	basic := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
+	next := must[hookverify.Key](t)(s.NewBasicKey("next", claviger.NewSecretString("hook"), claviger.NewSecretString("another-password")))
+	if v, err := hookverify.Verify(s, []hookverify.Key{next, key}, post("{}", "Authorization", basic("hook:pass:word")), stamped()); err != nil || v.KeyID != "k" {
+		t.Errorf("the second of two keys: %v", err)
+	}
 	for value, want := range map[string]string{
 		basic("hook:pass:word"): "", "basic " + basic("hook:pass:word")[6:]: "",
 		basic("hook:pass"): hookverify.CodeSignatureMismatch, basic("hook:pass:word:more"): hookverify.CodeSignatureMismatch, basic(":"): hookverify.CodeSignatureMismatch,
@@ -101,6 +105,7 @@ func TestSlots_Refused(t *testing.T) {
 		{"hmac", map[string]string{"signatureHeader": "X-Sig", "encoding": "rot13"}, "variables"},
 		{"apikey", map[string]string{"scheme": "nobody"}, "variables.scheme"},
 		{"apikey", map[string]string{"scheme": "paypal"}, "variables.webhookId"},
+		{"apikey", map[string]string{"headerName": "Paypal-Transmission-Sig"}, "variables.webhookId"},
 		{"apikey", map[string]string{"scheme": "datadog", "headerName": "${body}"}, "variables.headerName"},
 		{"apikey", map[string]string{"scheme": "datadog", "headerName": strings.Repeat("x", 501)}, "variables.headerName"},
 	} {
