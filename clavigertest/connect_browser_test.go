@@ -10,7 +10,6 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/oauthserver"
-	"claviger/clavigertest/oidcprovider"
 )
 
 // visited answers one page of each kind.
@@ -131,6 +130,30 @@ func TestAbuse_259_TheConsentPageSaysWhoAsksWhatOfWhom(t *testing.T) {
 			t.Errorf("the page lacks %q: %s", want, p.Body)
 		}
 	}
+	// A vendor whose name looks like another's is shown by the name that browsers use.
+	document := strings.Replace(string(vendorDocument(x.vendor, "lookalike")), x.vendor.URL+"/authorize", "https://xn--gthub-n4a.example/authorize", 1)
+	if _, err := x.api.PutConnector(t.Context(), "lookalike", []byte(document)); err != nil {
+		t.Fatal(err)
+	}
+	lookalike := x.browser().get(x.session(api.CreateConnectSession{AllowedConnectors: []string{"lookalike"}}).ConnectURL)
+	if !strings.Contains(lookalike.Body, "Sign in at https://xn--gthub-n4a.example<") {
+		t.Errorf("the page hides where it leads: %s", lookalike.Body)
+	}
+	for _, name := range []string{"gíthub.example", "g\u0131thub.example"} {
+		bad := strings.Replace(document, "xn--gthub-n4a.example", name, 1)
+		_, err := x.api.PutConnector(t.Context(), "lookalike", []byte(bad))
+		refused(t, err, 422, "invalid_connector")
+	}
+	// The organization may call itself something else, but not without its own name.
+	if _, err := x.api.PutBranding(t.Context(), api.Branding{Name: "GitHub <b>Support</b>"}); err != nil {
+		t.Fatal(err)
+	}
+	branded := x.browser().get(s.ConnectURL)
+	for _, want := range []string{"GitHub &lt;b&gt;Support&lt;/b&gt;", "for <strong>default</strong>"} {
+		if !strings.Contains(branded.Body, want) {
+			t.Errorf("the page lacks %q: %s", want, branded.Body)
+		}
+	}
 	_, err := x.api.CreateConnectSession(t.Context(), api.CreateConnectSession{User: api.ConnectUser{ID: "u", Name: "Gr\u202eace"}, AllowedConnectors: []string{"acme"}})
 	refused(t, err, 422, "invalid_format")
 }
@@ -165,43 +188,5 @@ func TestConnect_ReconnectShowsWhatIsNew(t *testing.T) {
 	help := x.browser().get("/connect/" + conn.ID)
 	if help.Status != 200 || !strings.Contains(help.Body, "connect again") {
 		t.Errorf("the address in errors answers %d: %s", help.Status, help.Body)
-	}
-}
-
-func TestConnect_ARealProvider(t *testing.T) {
-	s := clavigertest.Start(t, clavigertest.Options{EgressAllow: "127.0.0.1,localhost"})
-	c := s.Client(s.Key)
-	org := strings.TrimSpace(s.Do(call{Token: s.Key, Method: "GET", Path: "/v1/whoami"}).Field("organizationId"))
-	redirect := s.URL + "/oauth/callback/" + org + "/provider"
-	p := oidcprovider.Start(t, []oidcprovider.Client{{
-		"client_id": "broker", "client_secret": "a-secret-of-the-test-only", "redirect_uris": []string{redirect},
-		"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"}, "token_endpoint_auth_method": "client_secret_basic",
-	}}, []string{"contacts.read"})
-	document := strings.NewReplacer("ISSUER", p.Issuer).Replace(`{"key":"provider","name":"Provider","kind":"http","baseUrl":"ISSUER","allowedHosts":["127.0.0.1"],
-		"auth":[{"key":"oauth","type":"oauth2","label":"Sign in","oauth2":{"grant":"authorizationCode","clientAuth":"client_secret_basic","issuer":"ISSUER",
-		"scopes":["openid","offline_access","contacts.read"],"authorizeParams":{"prompt":"consent"},"checkIssuer":true,"oidc":{"nonce":true,"idToken":true},"refresh":{"rotates":true}},
-		"test":{"method":"GET","path":"/me","expectStatus":[200],"account":{"id":"$.sub","name":"$.sub"}},"permissions":"none"}],
-		"actions":[{"key":"me","name":"Me","readOnly":true,"input":{"type":"object","properties":{},"additionalProperties":false},"request":{"method":"GET","path":"/me"}}]}`)
-	if _, err := c.PutConnector(t.Context(), "provider", []byte(document)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.PutOAuthClient(t.Context(), "provider", api.PutOAuthClient{ClientID: "broker", ClientSecret: "a-secret-of-the-test-only"}); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := c.CreateConnection(t.Context(), api.CreateConnection{Connector: "provider", AuthMethod: "oauth", Name: "real"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &consent{Server: s, t: t, api: c}
-	b := x.browser()
-	authorize := b.leave(conn.AuthorizeURL)
-	code := shownCode(t, b.get(redirect+"?"+p.Consent(t, authorize, "ada")))
-	done, err := c.FinishConnection(t.Context(), conn.ID, code)
-	if err != nil || done.Account.ID != "ada" || !strings.Contains(sorted(done.GrantedScopes), "contacts.read") {
-		t.Fatalf("finished: %+v, %v", done, err)
-	}
-	run, err := c.RunAction(t.Context(), api.RunAction{ActionIdentifier: "provider.me", ConnectionID: conn.ID})
-	if err != nil || run.Status != "succeeded" || !strings.Contains(string(run.Output), "ada") {
-		t.Errorf("the action answered %+v, %v", run, err)
 	}
 }

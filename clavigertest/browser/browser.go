@@ -224,7 +224,7 @@ func (b *Browser) call(op string, page int, input map[string]any) (json.RawMessa
 // alternate in input.
 func ask[T any](p *Page, op string, input ...any) (out T) {
 	p.t.Helper()
-	in := map[string]any{}
+	in := map[string]any{"frame": p.frame}
 	for i := 0; i+1 < len(input); i += 2 {
 		in[input[i].(string)] = input[i+1]
 	}

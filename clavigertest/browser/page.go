@@ -15,6 +15,13 @@ type Page struct {
 	b      *Browser
 	t      testing.TB
 	number int
+	frame  string
+}
+
+// Frame answers the page in the frame that a CSS selector finds. What concerns a window as
+// a whole - keys, pictures, axe, cookies - is still that of the window.
+func (p *Page) Frame(selector string) *Page {
+	return &Page{b: p.b, t: p.t, number: p.number, frame: selector}
 }
 
 // nothing is the answer of an operation that has none.
@@ -51,7 +58,7 @@ func (p *Page) Tab() *Page {
 	return &Page{b: p.b, t: p.t, number: ask[int](p, "tab")}
 }
 
-// Fill replaces the text of the field with exactly this label.
+// Fill replaces the text of the field with exactly this label, or placeholder.
 func (p *Page) Fill(label, value string) {
 	p.t.Helper()
 	ask[nothing](p, "fill", "label", label, "value", value)

@@ -54,6 +54,9 @@ function focused() {
   return { tag: e.tagName.toLowerCase(), name: label.replace(/\s+/g, ' ').trim(), ring };
 }
 
+// field finds an input by its label, or by the placeholder of one that has none.
+const field = (on, label) => on.getByLabel(label, { exact: true }).or(on.getByPlaceholder(label, { exact: true }));
+
 const operations = {
   async open({ view }) {
     const context = await browser.newContext({
@@ -75,26 +78,26 @@ const operations = {
   },
   tab: async (_, { context }) => keep(await context.newPage(), context),
   goto: ({ url }, { page }) => page.goto(url, { waitUntil: 'load' }).then(() => null),
-  click: ({ role, name }, { page }) => page.getByRole(role, { name, exact: true }).click(),
-  async popup({ role, name }, { page, context }) {
-    const [opened] = await Promise.all([page.waitForEvent('popup'), page.getByRole(role, { name, exact: true }).click()]);
+  click: ({ role, name }, { on }) => on.getByRole(role, { name, exact: true }).click(),
+  async popup({ role, name }, { page, on, context }) {
+    const [opened] = await Promise.all([page.waitForEvent('popup'), on.getByRole(role, { name, exact: true }).click()]);
     return keep(opened, context);
   },
-  fill: ({ label, value }, { page }) => page.getByLabel(label, { exact: true }).fill(value),
-  select: ({ label, value }, { page }) => page.getByLabel(label, { exact: true }).selectOption({ label: value }).then(() => null),
-  upload: ({ label, value }, { page }) => page.getByLabel(label, { exact: true }).setInputFiles(value),
+  fill: ({ label, value }, { on }) => field(on, label).fill(value),
+  select: ({ label, value }, { on }) => on.getByLabel(label, { exact: true }).selectOption({ label: value }).then(() => null),
+  upload: ({ label, value }, { on }) => on.getByLabel(label, { exact: true }).setInputFiles(value),
   press: ({ key }, { page }) => page.keyboard.press(key),
   type: ({ text }, { page }) => page.keyboard.type(text),
-  see: ({ text }, { page }) => page.getByText(text).filter({ visible: true }).first().waitFor(),
-  seeRole: ({ role, name }, { page }) => page.getByRole(role, { name, exact: true }).first().waitFor(),
-  at: ({ prefix }, { page }) => page.waitForURL((u) => u.href.startsWith(prefix)),
-  until: ({ script }, { page }) => page.waitForFunction(script).then(() => null),
-  url: async (_, { page }) => page.url(),
+  see: ({ text }, { on }) => on.getByText(text).filter({ visible: true }).first().waitFor(),
+  seeRole: ({ role, name }, { on }) => on.getByRole(role, { name, exact: true }).first().waitFor(),
+  at: ({ prefix }, { on }) => on.waitForURL((u) => u.href.startsWith(prefix)),
+  until: ({ script }, { on }) => on.waitForFunction(script).then(() => null),
+  url: async (_, { on }) => on.url(),
   status: async (_, { status }) => status,
-  text: (_, { page }) => page.locator('body').innerText(),
-  tree: (_, { page }) => page.locator('body').ariaSnapshot(),
-  focus: (_, { page }) => page.evaluate(focused),
-  eval: ({ script }, { page }) => page.evaluate(script),
+  text: (_, { on }) => on.locator('body').innerText(),
+  tree: (_, { on }) => on.locator('body').ariaSnapshot(),
+  focus: (_, { on }) => on.evaluate(focused),
+  eval: ({ script }, { on }) => on.evaluate(script),
   sideways: (_, { page }) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
   screenshot: ({ path }, { page }) => page.screenshot({ path, fullPage: true, animations: 'disabled', caret: 'hide' }).then(() => null),
   async axe(_, { page }) {
@@ -123,10 +126,11 @@ async function where({ page }) {
 }
 
 async function answer(line) {
-  const { id, op, page: number, ...input } = JSON.parse(line);
+  const { id, op, page: number, frame, ...input } = JSON.parse(line);
   const entry = pages.get(number);
   try {
-    say({ id, value: (await operations[op](input, entry)) ?? null });
+    const on = frame ? await (await entry.page.locator(frame).elementHandle()).contentFrame() : entry?.page;
+    say({ id, value: (await operations[op](input, { ...entry, on })) ?? null });
   } catch (e) {
     say({ id, error: `${e.message}\n${entry ? await where(entry) : ''}` });
   }
