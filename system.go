@@ -95,7 +95,28 @@ type Slot struct {
 	Connection ConnectionID      // its connection; empty for SlotAPIProvider
 	Paths      map[string]string // kv:// path by the name of the credential's field
 	// Awaiting is the paths whose value was given for another destination than the slot's
-	// present one, each with the version that it had then. The slot is of no use before
-	// every one of them has a newer value.
-	Awaiting map[string]int64
+	// present one. The slot is of no use before each of them is given a value again.
+	Awaiting []string
+}
+
+// Names reports whether one of the slot's fields refers to the path.
+func (s *Slot) Names(path string) bool {
+	for _, p := range s.Paths {
+		if p == path {
+			return true
+		}
+	}
+	return false
+}
+
+// Rank orders the slots of one usage where none is named: the one marked as default
+// before the one keyed "default" before the others.
+func (s *Slot) Rank() int {
+	switch {
+	case s.Default:
+		return 2
+	case s.Key == "default":
+		return 1
+	}
+	return 0
 }

@@ -90,6 +90,12 @@ func (m *matrix) session() any {
 	return api.CreateConnectSession{User: api.ConnectUser{ID: "user-42"}, AllowedConnectors: []string{"acme"}, WorkspaceID: m.A.Workspaces[0]}
 }
 
+// systemBody answers an upload of a system with one slot, whose secret nobody has set.
+func systemBody(key, name string) any {
+	return api.SystemUpload{System: json.RawMessage(fmt.Sprintf(`{"key":%q,"displayName":%q,"description":"d","type":"custom","authentications":[
+		{"key":"default","usage":"api","authType":"credential","credential":{"method":"apikey","variables":{"baseUrl":"https://crm.example"},"security":{"apiKey":"kv://%s/key"}}}]}`, key, name, key))}
+}
+
 // target fills a route's holes with something of A/a1.
 func (m *matrix) target(r wire.Route) string {
 	path, id := r.Path, ""
@@ -118,6 +124,12 @@ func (m *matrix) target(r wire.Route) string {
 		}
 	case strings.HasPrefix(path, "/v1/revocations/{id}"):
 		id = m.made("POST", "/v1/connections/revoke", map[string]string{"tag": "team:nobody"}).Field("id")
+	case strings.HasPrefix(path, "/v1/systems/{systemKey}"):
+		key := m.name()
+		for _, name := range []string{"first", "second"} { // versions
+			m.made("PUT", "/v1/systems/"+key, systemBody(key, name))
+		}
+		return strings.Replace(path, "{systemKey}", key, 1)
 	case path == "/v1/connectors/{key}":
 		key := m.name()
 		m.made("PUT", "/v1/connectors/"+key, string(m.Vendor.Document(key)))
@@ -178,6 +190,9 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"putReturnURLs":        func() any { return map[string][]string{"urls": {"https://app.example/done"}} },
 		"putBranding":          func() any { return map[string]string{"name": "Acme", "color": "#0b57d0"} },
 		"putSecret":            func() any { return map[string]string{"value": "other"} },
+		"putSystem":            func() any { return systemBody(path[strings.LastIndexByte(path, '/')+1:], "third") },
+		"validateSystem":       func() any { return api.SystemDocuments{} },
+		"rollbackSystem":       func() any { return api.SystemRollback{Version: 1} },
 		"beginLogin":           func() any { return map[string]string{"host": "laptop"} },
 		"redeemLogin":          func() any { return map[string]string{"deviceCode": "unknown"} },
 		"lookUpLogin":          func() any { return map[string]string{"userCode": "0000-0000"} },
@@ -192,7 +207,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 	if f, ok := bodies[r.Name]; ok {
 		return f()
 	}
-	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery"}
+	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testIntegration"}
 	if (r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH") && !slices.Contains(empty, r.Name) {
 		m.t.Fatalf("%s %s is new: say in body what it takes", r.Method, r.Path)
 	}
@@ -205,7 +220,7 @@ var ofAnother = []string{"createAPIKey", "revokeTokens", "createConnection", "ru
 
 // namespaced lists the routes whose path is a name of the caller's own choice: another
 // tenant that uses the same name gets a thing of its own.
-var namespaced = []string{"putConnector", "putSecret"}
+var namespaced = []string{"putConnector", "putSecret", "putSystem"}
 
 func class(status int) string {
 	switch status {

@@ -40,7 +40,7 @@ func (b *Broker) forecast(c claviger.Caller, l *live, verb claviger.Verb, q Ques
 		return e
 	}
 	out.Policy = append(out.Policy, fmt.Sprintf("The token carries the permission %s.", verb))
-	if e := l.refusal(b.publicURL); e != nil {
+	if e := l.refusal(b.publicURL, claviger.UsageAPI); e != nil {
 		return e
 	}
 	out.Policy = append(out.Policy, "The connection is active and serves the usage api.")

@@ -9,6 +9,7 @@ import (
 
 	"claviger"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 const (
@@ -53,22 +54,30 @@ func (b *Broker) live(ctx context.Context, c claviger.Caller, v claviger.Verb, i
 	return l, nil
 }
 
-// usable is [Broker.live] for a connection that is about to be used: its state must
-// allow it.
+// usable is [Broker.live] for a connection that is about to be used on the API path: its
+// state must allow it.
 func (b *Broker) usable(ctx context.Context, c claviger.Caller, v claviger.Verb, id claviger.ConnectionID) (*live, error) {
+	return b.usableFor(ctx, c, v, id, claviger.UsageAPI)
+}
+
+// usableFor is [Broker.usable] for the path of any usage.
+func (b *Broker) usableFor(ctx context.Context, c claviger.Caller, v claviger.Verb, id claviger.ConnectionID, u claviger.Usage) (*live, error) {
 	l, err := b.live(ctx, c, v, id)
 	if err != nil {
 		return nil, err
 	}
-	if refusal := l.refusal(b.publicURL); refusal != nil {
+	if refusal := l.refusal(b.publicURL, u); refusal != nil {
 		return nil, b.gate.Refuse(ctx, c, v, l.resource, refusal)
 	}
 	return l, nil
 }
 
-// refusal answers why the connection cannot be used on the API path, or nil.
-func (l *live) refusal(publicURL string) *claviger.Error {
+// refusal answers why the connection cannot be used on the path of a usage, or nil.
+func (l *live) refusal(publicURL string, u claviger.Usage) *claviger.Error {
 	if e := l.conn.Status.Refusal(); e != nil {
+		if l.conn.Status == claviger.StatusPending && l.conn.Slot != "" && l.method != nil && l.method.OAuth == nil && len(l.conn.SecretPaths) > 0 {
+			return vault.Missing(l.conn.SecretPaths[0]) // the slot's destination moved, and its values are to be given again
+		}
 		if f := l.conn.LastError; e.Kind == claviger.KindReauthorize && f != nil {
 			e.Message = f.Message + " The connection's owner must connect again."
 		}
@@ -81,9 +90,9 @@ func (l *live) refusal(publicURL string) *claviger.Error {
 		return claviger.Errorf(claviger.KindConflict, "destination_changed",
 			"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
 	}
-	if l.conn.Usage != claviger.UsageAPI {
+	if l.conn.Usage != u {
 		return claviger.Errorf(claviger.KindConflict, "missing_slot",
-			"This connection serves %s, not api. A call needs a connection whose usage is api.", l.conn.Usage)
+			"This connection serves %s, not %s. What is done here needs a connection whose usage is %s.", l.conn.Usage, u, u)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (b *Broker) renewed(ctx context.Context, t *gate.Ticket, l *live) (*live, e
 	if err != nil {
 		return nil, err
 	}
-	if refusal := next.refusal(b.publicURL); refusal != nil {
+	if refusal := next.refusal(b.publicURL, next.conn.Usage); refusal != nil {
 		return nil, refusal
 	}
 	if next.conn.Revision == l.conn.Revision || next.conn.Destination != l.conn.Destination {

@@ -35,13 +35,21 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 	if err := b.vault.Prepare(ctx, r.Organization); err != nil {
 		return meta, err
 	}
+	var waited []store.SlotPlace
 	err = b.gate.Change(ctx, c, claviger.SecretsWrite, r, func(tx *store.Tx, t *gate.Ticket) error {
 		meta, err = tx.PutSecret(ctx, c.Scope, path, func(version int64) (claviger.Sealed, error) {
 			return b.vault.SealSecret(ctx, t, path, version, value)
 		})
+		if err != nil {
+			return err
+		}
+		waited, err = tx.SettleSlots(ctx, c.Scope, path)
 		return err
 	})
 	if err != nil {
+		return meta, err
+	}
+	if err := b.settle(ctx, waited); err != nil {
 		return meta, err
 	}
 	meta, _, err = b.db.Secret(ctx, c.Scope, path) // with who uses it

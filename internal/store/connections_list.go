@@ -159,3 +159,15 @@ func (db *DB) SealedConnections(ctx context.Context, organization claviger.Organ
 	slices.SortFunc(out, func(a, b SealedConnection) int { return cmp.Compare(a.ID, b.ID) })
 	return out[:min(len(out), int(most))], nil
 }
+
+// ConnectionNamed answers the living connection of a workspace that has the name.
+func (db *DB) ConnectionNamed(ctx context.Context, s claviger.Scope, workspace claviger.WorkspaceID, name string) (claviger.ConnectionID, error) {
+	if err := covers(s, s.Organization(), workspace); err != nil {
+		return "", err
+	}
+	return inRegions(ctx, db, func(ctx context.Context, d *database) (claviger.ConnectionID, error) {
+		return one(ctx, d.reader(), scanOne[claviger.ConnectionID],
+			"SELECT id FROM connections WHERE organization = $1 AND workspace = $2 AND name = $3 AND status <> 'revoked'",
+			string(s.Organization()), string(workspace), name)
+	})
+}

@@ -2,8 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"claviger"
@@ -184,41 +184,14 @@ func (tx *Tx) writeSlots(ctx context.Context, s *claviger.System, slots []clavig
 		return err
 	}
 	for i, slot := range slots {
-		awaiting, err := versions(slot.Awaiting)
-		if err != nil {
-			return err
-		}
-		_, err = tx.exec(ctx, "INSERT INTO system_slots (organization, system, position, "+slotColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		_, err := tx.exec(ctx, "INSERT INTO system_slots (organization, system, position, "+slotColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 			string(s.Organization), string(s.ID), int64(i), slot.Key, string(slot.Usage), bit(slot.Default), string(slot.Auth), slot.Method,
-			slot.Provider, string(slot.Connection), document(slot.Paths), awaiting)
+			slot.Provider, string(slot.Connection), document(slot.Paths), document(slot.Awaiting))
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// versions is how the versions of some paths are kept: JSON, or nothing for none.
-func versions(of map[string]int64) (string, error) {
-	if len(of) == 0 {
-		return "", nil
-	}
-	b, err := json.Marshal(of)
-	return string(b), err
-}
-
-// SetAwaiting replaces which values a slot waits for.
-func (tx *Tx) SetAwaiting(ctx context.Context, s *claviger.System, slot string, awaiting map[string]int64) error {
-	text, err := versions(awaiting)
-	if err != nil {
-		return err
-	}
-	err = mustTouch(ctx, tx.q, ErrNotFound, "UPDATE system_slots SET awaiting = $1 WHERE organization = $2 AND system = $3 AND slot = $4",
-		text, string(s.Organization), string(s.ID), slot)
-	if err != nil {
-		return err
-	}
-	return tx.AddChange(ctx, changeSystem, string(s.ID))
 }
 
 // SlotPlace is a slot and the system it is of.
@@ -227,18 +200,11 @@ type SlotPlace struct {
 	Slot   claviger.Slot
 }
 
-// AwaitingSlots answers the slots of an organization that wait for a newer value at a
-// path.
-func (db *DB) AwaitingSlots(ctx context.Context, s claviger.Scope, path string) ([]SlotPlace, error) {
-	return db.slotsWhere(ctx, s, `p.awaiting LIKE ? ESCAPE '\'`, "%"+escapeLike(path)+"%", func(slot *claviger.Slot) bool {
-		_, waits := slot.Awaiting[path] // LIKE ignores case on SQLite, and one path may be in another
-		return waits
-	})
-}
-
 // SlotOf answers the slot that a connection realises.
 func (db *DB) SlotOf(ctx context.Context, s claviger.Scope, id claviger.ConnectionID) (SlotPlace, error) {
-	found, err := db.slotsWhere(ctx, s, "p.connection = ?", string(id), func(slot *claviger.Slot) bool { return slot.Connection == id })
+	ctx, cancel := bounded(ctx, readDeadline)
+	defer cancel()
+	found, err := slotsWhere(ctx, db.control.reader(), s, "p.connection = ?", string(id), func(slot *claviger.Slot) bool { return slot.Connection == id })
 	if err == nil && len(found) == 0 {
 		err = ErrNotFound
 	}
@@ -248,20 +214,44 @@ func (db *DB) SlotOf(ctx context.Context, s claviger.Scope, id claviger.Connecti
 	return found[0], nil
 }
 
-func (db *DB) slotsWhere(ctx context.Context, s claviger.Scope, condition, value string, wanted func(*claviger.Slot) bool) ([]SlotPlace, error) {
+// SettleSlots strikes a path, which was given a value, from what the organization's slots
+// wait for, and answers those slots. Call it after [Tx.PutSecret], in its transaction.
+func (tx *Tx) SettleSlots(ctx context.Context, s claviger.Scope, path string) ([]SlotPlace, error) {
+	if err := organizationWide(s); err != nil {
+		return nil, err
+	}
+	waiting, err := slotsWhere(ctx, tx.q, s, `p.awaiting LIKE ? ESCAPE '\'`, "%"+escapeLike(path)+"%", func(slot *claviger.Slot) bool {
+		return slices.Contains(slot.Awaiting, path) // LIKE ignores case on SQLite, and one path may be in another
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range waiting {
+		system, slot := &waiting[i].System, &waiting[i].Slot
+		slot.Awaiting = slices.DeleteFunc(slot.Awaiting, func(p string) bool { return p == path })
+		_, err := tx.exec(ctx, "UPDATE system_slots SET awaiting = $1 WHERE organization = $2 AND system = $3 AND slot = $4",
+			document(slot.Awaiting), string(system.Organization), string(system.ID), slot.Key)
+		if err := errors.Join(err, tx.AddChange(ctx, changeSystem, string(system.ID))); err != nil {
+			return nil, err
+		}
+	}
+	return waiting, nil
+}
+
+func slotsWhere(ctx context.Context, q querier, s claviger.Scope, condition, value string, wanted func(*claviger.Slot) bool) ([]SlotPlace, error) {
 	w, err := scoped(s, "workspace")
 	if err != nil {
 		return nil, err
 	}
 	w.and("EXISTS (SELECT 1 FROM system_slots p WHERE p.organization = systems.organization AND p.system = systems.id AND "+condition+")", value)
 	w.raw(" ORDER BY key")
-	systems, err := listControl(ctx, db, scanSystem, "SELECT "+systemColumns+" FROM systems WHERE "+w.text.String(), w.args...)
+	systems, err := many(ctx, q, scanSystem, "SELECT "+systemColumns+" FROM systems WHERE "+w.text.String(), w.args...)
 	if err != nil {
 		return nil, err
 	}
 	var out []SlotPlace
 	for i := range systems {
-		slots, err := db.Slots(ctx, &systems[i])
+		slots, err := many(ctx, q, scanSlot, slotsOf, string(systems[i].Organization), string(systems[i].ID))
 		if err != nil {
 			return nil, err
 		}

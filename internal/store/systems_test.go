@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"maps"
+	"slices"
 	"testing"
 
 	"claviger"
@@ -35,7 +36,7 @@ func TestSystemsAreKeptInVersions(t *testing.T) {
 			Connection: "conn_1", Paths: map[string]string{"apiKey": "crm/key"},
 		}
 		mine.upload(`{"v":1}`, slot)
-		slot.Awaiting = map[string]int64{"crm/key": 3}
+		slot.Awaiting = []string{"crm/key", "crm/other"}
 		second := mine.upload(`{"v":2}`, slot)
 		if second.Version != 2 || second.Connector != 2 {
 			t.Errorf("version %d of the system has version %d of the connector, want 2 and 2", second.Version, second.Connector)
@@ -51,15 +52,24 @@ func TestSystemsAreKeptInVersions(t *testing.T) {
 			t.Errorf("the versions below 2 are %+v", all)
 		}
 		place := ok(f.SlotOf(t.Context(), mine.scope, "conn_1"))(t)
-		if place.System != got || !maps.Equal(place.Slot.Awaiting, slot.Awaiting) || !maps.Equal(place.Slot.Paths, slot.Paths) {
+		if place.System != got || !slices.Equal(place.Slot.Awaiting, slot.Awaiting) || !maps.Equal(place.Slot.Paths, slot.Paths) {
 			t.Errorf("the slot is %+v", place)
 		}
-		if waiting := ok(f.AwaitingSlots(t.Context(), mine.scope, "crm/ke"))(t); len(waiting) != 0 {
+		settle := func(path string) (waiting []store.SlotPlace) {
+			f.do(func(ctx context.Context, tx *store.Tx) (err error) {
+				waiting, err = tx.SettleSlots(ctx, mine.scope, path)
+				return err
+			})
+			return waiting
+		}
+		if waiting := settle("crm/ke"); len(waiting) != 0 {
 			t.Errorf("a part of a path finds %+v", waiting)
 		}
-		f.do(func(ctx context.Context, tx *store.Tx) error { return tx.SetAwaiting(ctx, &got, "default", nil) })
-		if waiting := ok(f.AwaitingSlots(t.Context(), mine.scope, "crm/key"))(t); len(waiting) != 0 {
-			t.Errorf("after the value was given %+v wait", waiting)
+		if waiting := settle("crm/key"); len(waiting) != 1 || !slices.Equal(waiting[0].Slot.Awaiting, []string{"crm/other"}) {
+			t.Errorf("a value settles %+v", waiting)
+		}
+		if waiting := settle("crm/key"); len(waiting) != 0 {
+			t.Errorf("after the value was given %+v wait for it", waiting)
 		}
 	})
 }

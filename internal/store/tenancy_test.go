@@ -51,7 +51,7 @@ func (f *fixture) victim(name string) *victim {
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
 	})
-	v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: map[string]int64{victimsSecret: 1}})
+	v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: []string{victimsSecret}})
 	v.subscribe()
 	v.beginConnecting()
 	v.revokeOne()
@@ -151,6 +151,9 @@ var scopedMethods = map[string]struct {
 	"DB.OrganizationUsage": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.OrganizationUsage(ctx, s, time.Time{}, f.time().Add(time.Hour)))
 	}},
+	"DB.ConnectionNamed": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.ConnectionNamed(ctx, s, v.workspace.ID, "one"))
+	}},
 	"DB.System": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.System(ctx, s, "crm"))
 	}},
@@ -160,8 +163,8 @@ var scopedMethods = map[string]struct {
 	"DB.SlotOf": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.SlotOf(ctx, s, v.connection))
 	}},
-	"DB.AwaitingSlots": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
-		return seen(f.AwaitingSlots(ctx, s, victimsSecret))
+	"Tx.SettleSlots": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(tx.SettleSlots(ctx, s, victimsSecret))
 	}},
 	"Tx.PutSystem": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(tx.PutSystem(ctx, s, "crm", func(old claviger.System, _ []claviger.Slot) (store.SystemVersion, error) {

@@ -73,7 +73,7 @@ func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (clavig
 	}
 	meta, sealed, err := v.db.Secret(ctx, t.Caller().Scope, path)
 	if errors.Is(err, store.ErrNotFound) {
-		return claviger.Secret{}, missing(path)
+		return claviger.Secret{}, Missing(path)
 	}
 	if err != nil {
 		return claviger.Secret{}, err
@@ -89,6 +89,16 @@ func (v *Vault) secret(ctx context.Context, t *gate.Ticket, path string) (clavig
 	return claviger.NewSecret(plain), nil
 }
 
+// Present reports whether a value is stored at a path. An external store is asked for the
+// value itself: most have no other question.
+func (v *Vault) Present(ctx context.Context, t *gate.Ticket, path string) (bool, error) {
+	_, err := v.secret(ctx, t, path)
+	if claviger.IsKind(err, claviger.KindReauthorize) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Embedded reports whether kv:// resolves in claviger's own database.
 func (v *Vault) Embedded() bool { return v.external == nil }
 
@@ -100,13 +110,14 @@ func named(err error, path string) error {
 	}
 	e := *claviger.AsError(err)
 	if e.Kind == claviger.KindNotFound {
-		return missing(path)
+		return Missing(path)
 	}
 	e.Path = path
 	return &e
 }
 
-func missing(path string) *claviger.Error {
+// Missing is the refusal where nothing is stored at a path, or nothing that may be used.
+func Missing(path string) *claviger.Error {
 	e := claviger.Errorf(claviger.KindReauthorize, "secret_missing", "No value is stored at kv://%s. Set it with: claviger secret set %s", path, path)
 	e.Path = path
 	return e

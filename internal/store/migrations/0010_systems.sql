@@ -32,8 +32,7 @@ CREATE TABLE system_manifests (
   FOREIGN KEY (organization, system) REFERENCES systems (organization, id)
 );
 
--- awaiting: kv:// paths whose value was given for another destination, each with the
--- version that it had then; a newer one serves.
+-- awaiting: kv:// paths whose value was given for another destination.
 CREATE TABLE system_slots (
   organization {text} NOT NULL,
   system       {text} NOT NULL,

@@ -38,6 +38,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountLogins(a)
 	s.mountConnectors(a)
 	s.mountConnections(a)
+	s.mountSystems(a)
 	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
@@ -73,14 +74,14 @@ func (s *surface) mountIdentity(a *wire.API) {
 func (s *surface) mountConnectors(a *wire.API) {
 	put := wide("PUT", "/v1/connectors/{key}", "putConnector", "Store a connector document as its next version", claviger.ConnectorsWrite)
 	put.BodyTypes = []string{"application/json", "application/yaml"}
-	schema := both("GET", "/v1/schemas/connector.json", "connectorSchema", "The JSON Schema of connector documents", "")
-	schema.Public, schema.Kinds = true, nil
+	document := both("GET", "/v1/schemas/connector.json", "connectorSchema", "The JSON Schema of connector documents", "")
+	document.Public, document.Kinds = true, nil
 
 	wire.Handle(a, both("GET", "/v1/connectors", "listConnectors", "List connectors by key", claviger.ConnectorsRead), s.listConnectors)
 	wire.Handle(a, both("GET", "/v1/connectors/{key}", "getConnector", "Get a connector and its document", claviger.ConnectorsRead), s.getConnector)
 	wire.Handle(a, put, s.putConnector)
 	wire.Handle(a, wide("DELETE", "/v1/connectors/{key}", "deleteConnector", "Delete a custom connector that nothing uses", claviger.ConnectorsDelete), s.deleteConnector)
-	wire.HandleRaw(a, schema, s.connectorSchema)
+	wire.HandleRaw(a, document, schema(s.core.ConnectorSchema()))
 }
 
 func (s *surface) mountConnections(a *wire.API) {

@@ -135,12 +135,14 @@ func splitTag(tag string) (key, value string, err error) {
 func connectionTest(id string, r broker.TestReport) api.ConnectionTest {
 	return api.ConnectionTest{
 		Object: "connection_test", ConnectionID: id, Status: r.Status, TestedAt: at(r.TestedAt),
-		Steps: each(r.Steps, func(s broker.TestStep) api.TestStep {
-			return api.TestStep{
-				Name: s.Name, Status: s.Status, Code: s.Code, Message: s.Message, StatusCode: s.StatusCode,
-				Missing: s.Missing, DurationMs: s.Duration.Milliseconds(),
-			}
-		}),
+		Steps: each(r.Steps, testStep),
+	}
+}
+
+func testStep(s broker.TestStep) api.TestStep {
+	return api.TestStep{
+		Name: s.Name, Status: s.Status, Code: s.Code, Message: s.Message, StatusCode: s.StatusCode,
+		Missing: s.Missing, DurationMs: s.Duration.Milliseconds(),
 	}
 }
 

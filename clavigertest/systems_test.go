@@ -1,0 +1,209 @@
+package clavigertest_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"claviger/api"
+	"claviger/clavigertest"
+	"claviger/clavigertest/acme"
+	"claviger/client"
+)
+
+// crm is a system with the three usual slots, each with a secret of its own.
+func crm(base string) json.RawMessage {
+	return json.RawMessage(strings.ReplaceAll(`{
+  "key": "example-crm", "displayName": "Example CRM", "description": "A CRM.", "type": "openapi",
+  "authentications": [
+    {"key": "default", "usage": "api", "authType": "credential", "credential": {"method": "apikey",
+      "variables": {"baseUrl": "BASE", "headerName": "X-API-Key", "testEndpoint": "/me"}, "security": {"apiKey": "kv://example-crm/apiKey"}}},
+    {"key": "webhook", "usage": "webhookInbound", "authType": "credential", "credential": {"method": "apikey",
+      "variables": {"headerName": "X-Hub-Signature"}, "security": {"apiKey": "kv://example-crm/webhookSecret"}}},
+    {"key": "sync-worker", "usage": "syncExecution", "authType": "credential", "credential": {"method": "apikey",
+      "variables": {"baseUrl": "BASE", "headerName": "X-API-Key", "testEndpoint": "/me"}, "security": {"apiKey": "kv://example-crm/syncApiKey"}}}
+  ]
+}`, "BASE", base))
+}
+
+// The secrets of crm's slots.
+const (
+	crmAPIKey  = "ak_for_callers_0001"
+	crmSyncKey = "ak_for_the_worker_01"
+	crmHookKey = "hook_secret_of_crm_01"
+)
+
+// crmServer is a server with crm uploaded, its secrets not yet set.
+func crmServer(t *testing.T, engine clavigertest.Engine) (*clavigertest.Server, *acme.Vendor, *client.Client) {
+	t.Helper()
+	vendor := acme.Start(t, crmAPIKey, crmSyncKey)
+	s := clavigertest.Start(t, clavigertest.Options{Engine: engine, EgressAllow: vendor.Addr()})
+	c := s.Client(s.Key)
+	if _, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: crm("http://" + vendor.Addr() + acme.Base)}); err != nil {
+		t.Fatalf("uploading: %v", err)
+	}
+	return s, vendor, c
+}
+
+func setSecrets(t *testing.T, c *client.Client, pairs ...string) {
+	t.Helper()
+	for pair := range slices.Chunk(pairs, 2) {
+		if _, err := c.PutSecret(t.Context(), pair[0], pair[1]); err != nil {
+			t.Fatalf("setting %s: %v", pair[0], err)
+		}
+	}
+}
+
+func slotsOf(t *testing.T, c *client.Client) []api.Slot {
+	t.Helper()
+	slots, err := c.Slots(t.Context(), "example-crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slots
+}
+
+func TestEverySlotUsesItsOwnCredential(t *testing.T) {
+	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
+		_, vendor, c := crmServer(t, engine)
+		setSecrets(t, c, "example-crm/apiKey", crmAPIKey, "example-crm/syncApiKey", crmSyncKey)
+		report, err := c.TestIntegration(t.Context(), "example-crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, slot := range report.Slots {
+			got[slot.Key] = slot.Status + " " + slot.Code + " " + slot.Path
+		}
+		if report.Status != "failed" || got["default"] != "passed  " || got["sync-worker"] != "passed  " || got["webhook"] != "failed secret_missing example-crm/webhookSecret" {
+			t.Errorf("before its secret was set: %s %v", report.Status, got)
+		}
+		setSecrets(t, c, "example-crm/webhookSecret", crmHookKey)
+		if report, err = c.TestIntegration(t.Context(), "example-crm"); err != nil || report.Status != "passed" {
+			t.Errorf("with all secrets: %+v %v", report, err)
+		}
+		for _, slot := range slotsOf(t, c) {
+			if slot.HealthStatus != "healthy" || len(slot.Secrets) != 1 || !slot.Secrets[0].HasValue {
+				t.Errorf("slot %+v", slot)
+			}
+			if (slot.WebhookURL != "") != (slot.Usage == "webhookInbound") {
+				t.Errorf("slot %s shows the webhook address %q", slot.Key, slot.WebhookURL)
+			}
+		}
+		var keys []string
+		for _, r := range vendor.Received() {
+			keys = append(keys, r.Header.Get("X-Api-Key"))
+			if strings.Contains(r.Dump(), crmHookKey) {
+				t.Error("the webhook's secret was sent to the vendor")
+			}
+		}
+		if slices.Sort(keys); !slices.Equal(slices.Compact(keys), []string{crmAPIKey, crmSyncKey}) {
+			t.Errorf("the vendor saw %v", keys)
+		}
+	})
+}
+
+func TestAbuse_069_118_AMissingSlotBorrowsNothing(t *testing.T) {
+	_, vendor, c := crmServer(t, clavigertest.SQLite)
+	setSecrets(t, c, "example-crm/apiKey", crmAPIKey) // and no other
+	var worker api.Slot
+	for _, slot := range slotsOf(t, c) {
+		if slot.Usage == "syncExecution" {
+			worker = slot
+		}
+	}
+	report, err := c.TestIntegration(t.Context(), "example-crm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, slot := range report.Slots {
+		if slot.Key == "sync-worker" && (slot.Code != "secret_missing" || slot.Path != "example-crm/syncApiKey" || !strings.Contains(slot.Message, "claviger secret set example-crm/syncApiKey")) {
+			t.Errorf("the worker's slot: %+v", slot)
+		}
+	}
+	asked := len(vendor.Received())
+	if asked != 1 {
+		t.Errorf("the vendor was asked %d times, want once, for the api slot", asked)
+	}
+	setSecrets(t, c, "example-crm/syncApiKey", crmSyncKey)
+	_, err = c.RunAction(t.Context(), api.RunAction{ActionIdentifier: "example-crm.none", ConnectionID: worker.ConnectionID})
+	if !client.HasCode(err, "missing_slot") {
+		t.Errorf("a call through the worker's slot: %v", err)
+	}
+	if len(vendor.Received()) != asked {
+		t.Error("the worker's slot served a call")
+	}
+}
+
+func TestAMovedDestinationDropsTheSecret(t *testing.T) {
+	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
+		s, vendor, c := crmServer(t, engine)
+		setSecrets(t, c, "example-crm/apiKey", crmAPIKey, "example-crm/syncApiKey", crmSyncKey, "example-crm/webhookSecret", crmHookKey)
+		thief := acme.Start(t, crmAPIKey)
+		moved := strings.Replace(string(crm("http://"+vendor.Addr()+acme.Base)), vendor.Addr(), strings.Replace(thief.Addr(), "127.0.0.1", "localhost", 1), 1)
+		s.Stop()
+		options := s.Options()
+		options.EgressAllow += ",localhost,127.0.0.0/8"
+		c = clavigertest.Start(t, options).Client(s.Key)
+		up, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: json.RawMessage(moved), DryRun: true})
+		if err != nil || up.Version != 1 || len(up.Changes) != 1 || !up.Changes[0].Security || !slices.Equal(up.Dropped, []string{"kv://example-crm/apiKey"}) {
+			t.Fatalf("a dry run: %+v %v", up, err)
+		}
+		if up, err = c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: json.RawMessage(moved)}); err != nil || up.Version != 2 {
+			t.Fatalf("the upload: %+v %v", up, err)
+		}
+		report, err := c.TestIntegration(t.Context(), "example-crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := report.Slots[0]; first.Code != "secret_missing" || first.Path != "example-crm/apiKey" {
+			t.Errorf("the slot that moved: %+v", first)
+		}
+		if n := len(thief.Received()); n != 0 {
+			t.Errorf("the new destination was asked %d times", n)
+		}
+		if _, err := c.Secret(t.Context(), "example-crm/apiKey"); !client.HasCode(err, "not_found") {
+			t.Errorf("the old value: %v", err)
+		}
+		setSecrets(t, c, "example-crm/apiKey", crmAPIKey)
+		if report, err = c.TestIntegration(t.Context(), "example-crm"); err != nil || report.Status != "passed" || len(thief.Received()) != 1 {
+			t.Errorf("after the value was given again: %+v %v", report, err)
+		}
+	})
+}
+
+func TestSystemsRollBackAndGo(t *testing.T) {
+	_, vendor, c := crmServer(t, clavigertest.SQLite)
+	setSecrets(t, c, "example-crm/apiKey", crmAPIKey)
+	renamed := strings.Replace(string(crm("http://"+vendor.Addr()+acme.Base)), "Example CRM", "Another CRM", 1)
+	stale := 0
+	_, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: json.RawMessage(renamed), ExpectedVersion: &stale})
+	if !client.HasCode(err, "version_conflict") {
+		t.Errorf("with a stale version: %v", err)
+	}
+	if _, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: json.RawMessage(renamed)}); err != nil {
+		t.Fatal(err)
+	}
+	up, err := c.RollbackSystem(t.Context(), "example-crm", 1)
+	if err != nil || up.Version != 3 || len(up.Changes) != 1 || up.Changes[0].Security {
+		t.Errorf("rolled back: %+v %v", up, err)
+	}
+	shown, err := c.System(t.Context(), "example-crm", 0)
+	if err != nil || shown.DisplayName != "Example CRM" || !strings.Contains(string(shown.System), "kv://example-crm/apiKey") {
+		t.Errorf("shown: %+v %v", shown, err)
+	}
+	again, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: shown.System})
+	if err != nil || again.Version != 3 || len(again.Changes) != 0 {
+		t.Errorf("the same again: %+v %v", again, err)
+	}
+	if _, err := c.DeleteSystem(t.Context(), "example-crm"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.System(t.Context(), "example-crm", 0); !client.HasCode(err, "not_found") {
+		t.Errorf("after the end: %v", err)
+	}
+	for conn, err := range c.Connections(t.Context(), client.ConnectionQuery{}) {
+		t.Errorf("left over: %+v %v", conn, err)
+	}
+}

@@ -1,0 +1,101 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"claviger"
+	"claviger/internal/store"
+)
+
+// slotted is a slot of a system with the connection that realises it.
+type slotted struct {
+	system *claviger.System
+	slot   claviger.Slot
+	live   *live
+}
+
+// The slots that may be loaded, one type for each usage. The loader of one cannot answer
+// another, and what runs on one path takes the type of that path alone: there is no way
+// to borrow a credential from another usage but the policy that [Broker.syncSlot] reads.
+type (
+	// apiSlot serves calls on behalf of callers.
+	apiSlot struct{ slotted }
+	// webhookSlot verifies what vendors send.
+	webhookSlot struct{ slotted }
+	// syncSlot serves work that runs without a caller.
+	syncSlot struct{ slotted }
+)
+
+// apiSlot answers the slot for calls of a system: the named one, or the default.
+func (b *Broker) apiSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (apiSlot, error) {
+	s, err := b.slotFor(ctx, c, v, system, claviger.UsageAPI, key)
+	return apiSlot{s}, err
+}
+
+// syncSlot answers the slot for background work of a system.
+func (b *Broker) syncSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (syncSlot, error) {
+	s, err := b.slotFor(ctx, c, v, system, claviger.UsageSyncExecution, key)
+	return syncSlot{s}, err
+}
+
+// webhookSlot answers the slot that verifies what is sent to a system.
+func (b *Broker) webhookSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (webhookSlot, error) {
+	s, err := b.slotFor(ctx, c, v, system, claviger.UsageWebhookInbound, key)
+	return webhookSlot{s}, err
+}
+
+// slotFor finds a system's slot of one usage, whose connection may be used. A slot that
+// is missing is a refusal that names the usage and the way out.
+func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb, system string, u claviger.Usage, key string) (slotted, error) {
+	s, slots, err := b.systemOf(ctx, c, v, system)
+	if err != nil {
+		return slotted{}, err
+	}
+	out := slotted{system: &s}
+	found := false
+	for i := range slots {
+		if slots[i].Usage == u && (key == slots[i].Key || key == "" && (!found || slots[i].Rank() > out.slot.Rank())) {
+			out.slot, found = slots[i], true
+		}
+	}
+	r := s.Resource()
+	r.Usage = u
+	if !found {
+		return slotted{}, b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
+	}
+	id, err := b.slotConnection(ctx, c, &s, &out.slot)
+	if errors.Is(err, store.ErrNotFound) {
+		return slotted{}, b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
+	}
+	if err != nil {
+		return slotted{}, err
+	}
+	out.live, err = b.usableFor(ctx, c, v, id, u)
+	return out, err
+}
+
+// missingSlot is the refusal where a system has nothing for a usage. Another usage's
+// credential is never taken instead.
+func missingSlot(system string, u claviger.Usage) *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "missing_slot",
+		"The system %s has no slot with usage %s. Add one with: claviger repair %s --slots", system, u, system)
+}
+
+// systemOf finds a system in the caller's reach, with its slots.
+func (b *Broker) systemOf(ctx context.Context, c claviger.Caller, v claviger.Verb, key string) (claviger.System, []claviger.Slot, error) {
+	s, slots, err := b.systemNow(ctx, c.Scope, key)
+	if err == nil && s.Version == 0 {
+		err = b.gate.Absent(ctx, c, v, claviger.Resource{Type: "system", ID: key})
+	}
+	return s, slots, err
+}
+
+// slotConnection answers the connection of a slot: its own, or, of a provider that the
+// organization manages, the workspace's connection of that name.
+func (b *Broker) slotConnection(ctx context.Context, c claviger.Caller, s *claviger.System, slot *claviger.Slot) (claviger.ConnectionID, error) {
+	if slot.Auth != claviger.SlotAPIProvider {
+		return slot.Connection, nil
+	}
+	return b.db.ConnectionNamed(ctx, c.Scope, s.Workspace, slot.Provider)
+}
