@@ -10,7 +10,7 @@ import (
 
 // unified answers the difference of two texts in unified form with three lines of
 // context, "" if there is none. old is nil for a new file. Lines of the old text
-// that are in hidden are not shown, nor is any that holds a known form of a
+// that are in hidden are not shown, nor is any that holds what looks like a
 // credential. What changed is taken to lie between the first and the last line that
 // differ, and is compared line by line there.
 func unified(name string, old, now []byte, hidden map[int]bool) string {
@@ -66,7 +66,7 @@ func writeHunk(out *strings.Builder, edits []edit, start, end int, hidden map[in
 	}
 	shown := slices.Clone(edits[start:end])
 	for i, at := 0, oldLine; i < len(shown); i++ {
-		if shown[i].mark != '+' && hidden[at] || document.KnownSecret(shown[i].line) {
+		if shown[i].mark != '+' && hidden[at] || document.KnownSecret(shown[i].line) || document.RandomRun(shown[i].line) {
 			shown[i].line = "[a line with a secret]\n"
 		}
 		if shown[i].mark != '+' {
