@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"claviger/api"
 	"claviger/client"
+	"claviger/connectors"
 	"claviger/internal/catalog"
 )
 
@@ -161,6 +163,12 @@ type lintFault struct {
 	Warning bool   `json:"warning"`
 }
 
+// knownScheme reports whether a webhook scheme is built in.
+func knownScheme(key string) bool {
+	_, err := fs.Stat(connectors.Webhooks, "webhooks/"+key+".yaml")
+	return err == nil
+}
+
 func (p *program) lint(files []string, strict bool, plain func(host string) bool) error {
 	all, wrong := []lintFault{}, false
 	for _, file := range files {
@@ -168,7 +176,7 @@ func (p *program) lint(files []string, strict bool, plain func(host string) bool
 		if err != nil {
 			return err
 		}
-		faults := catalog.Lint(file, document, catalog.Options{AllowPlain: plain})
+		faults := catalog.Lint(file, document, catalog.Options{AllowPlain: plain, WebhookScheme: knownScheme})
 		for _, f := range faults {
 			warning := f.Code == catalog.CodePractice && !strict
 			wrong = wrong || !warning

@@ -14,6 +14,9 @@ type Options struct {
 	// AllowPlain says whether plain http may be spoken to a host name or address
 	// (without a port), because the operator opened it. nil allows none.
 	AllowPlain func(host string) bool
+	// WebhookScheme says whether there is a webhook scheme of that key. nil knows them
+	// all; only Lint asks.
+	WebhookScheme func(key string) bool
 }
 
 // Parse checks a document, in YAML or JSON, and compiles it. It answers either the

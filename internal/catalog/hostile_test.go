@@ -349,6 +349,14 @@ func TestAbuse_275_BuiltInsPassTheLint(t *testing.T) {
 	if got := strings.Join(missing, " "); got != want {
 		t.Errorf("lint of a bare document: %s", got)
 	}
+	for _, f := range catalog.Lint("bare.yaml", []byte(strings.Replace(bare, "auth:", "webhooks: {scheme: nobody}, auth:", 1)), catalog.Options{WebhookScheme: func(key string) bool { return key != "nobody" }}) {
+		if f.Path == "webhooks.scheme" {
+			missing = append(missing, f.Code)
+		}
+	}
+	if missing[len(missing)-1] != catalog.CodeValue {
+		t.Error("an unknown webhook scheme passes the lint")
+	}
 	if faults := catalog.Lint("x.yaml", []byte("key: 1"), catalog.Options{}); len(faults) == 0 {
 		t.Error("a broken document passes the lint")
 	}
