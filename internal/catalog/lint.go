@@ -9,8 +9,8 @@ import (
 )
 
 // Lint answers everything that [Parse] refuses and, for a document that passes,
-// what the built-in catalogue asks for beyond: every method says how it is tested
-// and where its scopes are read, or says that there is no way; every secret has a
+// what the built-in catalogue asks for beyond: hosts are exact; every method says how it
+// is tested and where its scopes are read, or says that there is no way; every secret has a
 // hint and a known format; people find the vendor's documentation; every action is
 // described.
 func Lint(name string, data []byte, opts Options) []Fault {
@@ -35,9 +35,7 @@ func Lint(name string, data []byte, opts Options) []Fault {
 	if strings.HasPrefix(conn.BaseURL.String(), "http:") {
 		c.fault(root.Get("baseUrl"), "baseUrl", CodePractice, "use https", "credentials travel in the clear")
 	}
-	if scheme := root.Get("webhooks").Get("scheme"); scheme != nil && opts.WebhookScheme != nil && !opts.WebhookScheme(scheme.Text) {
-		c.fault(scheme, "webhooks.scheme", CodeValue, "docs/webhooks.md lists them", "there is no webhook scheme %s", document.Quote(scheme.Text))
-	}
+	lintHosts(c, root, conn)
 	for i, item := range root.Get("auth").Items {
 		if conn.Auth[i].Type == claviger.AuthNone {
 			continue
@@ -56,6 +54,43 @@ func Lint(name string, data []byte, opts Options) []Fault {
 		ask(root.Get("actions").Items[i], index("actions", i), "description", "one sentence for people and agents")
 	}
 	return c.faults
+}
+
+// lintHosts asks for hosts as exact as the addresses allow: each entry is needed by the
+// address of some method, and a wildcard stands only where a value fills in what it
+// leaves open.
+func lintHosts(c *checker, root *document.Node, conn *claviger.Connector) {
+	n := root.Get("allowedHosts")
+	if n == nil {
+		return
+	}
+	for i, pattern := range conn.AllowedHosts {
+		needed := slices.ContainsFunc(conn.Auth, func(m claviger.AuthMethod) bool { return needsHost(conn.For(m.Key), pattern) })
+		if !needed {
+			c.fault(n.Items[i], index("allowedHosts", i), CodePractice, "remove it, or write the exact host", "no method's address needs %s", document.Quote(pattern))
+		}
+	}
+}
+
+// needsHost reports whether the address of a connector, as it is for one method, is
+// covered by an entry of allowedHosts that is no wider than it has to be.
+func needsHost(view *claviger.Connector, pattern string) bool {
+	host := hostText(view.BaseURL)
+	host, _, _ = strings.Cut(host, ":")
+	for i := range view.Variables {
+		v := &view.Variables[i]
+		if hole := "${" + v.Key + "}"; host == hole && v.Type == claviger.VariableEnum {
+			return slices.Contains(v.Values, pattern)
+		} else if host == hole {
+			return true // the vendor, or who connects, says which
+		}
+		host = strings.ReplaceAll(host, "${"+v.Key+"}", "*")
+	}
+	if !strings.Contains(host, "*") {
+		return pattern == host
+	}
+	open := host[strings.LastIndex(host, "*"):] // "eu.*.acme.example" needs "*.acme.example"
+	return pattern == open
 }
 
 // maxDefaultScopes is how many scopes a person is asked for at once before it is no
