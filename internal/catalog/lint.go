@@ -36,6 +36,9 @@ func Lint(name string, data []byte, opts Options) []Fault {
 		c.fault(root.Get("baseUrl"), "baseUrl", CodePractice, "use https", "credentials travel in the clear")
 	}
 	lintHosts(c, root, conn)
+	if scheme := root.Get("webhooks").Get("scheme"); scheme != nil && opts.WebhookScheme != nil && !opts.WebhookScheme(scheme.Text) {
+		c.fault(scheme, "webhooks.scheme", CodeValue, "docs/webhooks.md lists them", "there is no webhook scheme %s", document.Quote(scheme.Text))
+	}
 	for i, item := range root.Get("auth").Items {
 		if conn.Auth[i].Type == claviger.AuthNone {
 			continue
