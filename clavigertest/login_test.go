@@ -94,6 +94,12 @@ func TestLoginByDeviceCode(t *testing.T) {
 		if !strings.HasPrefix(key.Name, "ada-laptop 20") || key.ExpiresAt == nil || key.ExpiresAt.After(l.clock.now().Add(90*24*time.Hour)) {
 			t.Errorf("%+v", key)
 		}
+		for verb, id := range map[string]string{"api-keys:create": asked.ID, "tokens:mint": key.ID} {
+			entries, err := client.Collect(l.owner.Audit(t.Context(), client.AuditQuery{Verb: verb, ResourceID: id}), 10)
+			if err != nil || len(entries) != 1 || entries[0].Outcome != "succeeded" || entries[0].Address != "127.0.0.1" {
+				t.Errorf("%s: %+v %v", verb, entries, err)
+			}
+		}
 		if _, err := l.Client(key.Key).RevokeAPIKey(t.Context(), key.ID); err != nil {
 			t.Error(err)
 		}
@@ -145,6 +151,10 @@ func TestAbuse_065_DeviceCodes(t *testing.T) {
 			}
 			_, err := l.poll(t, d)
 			refusedWith(t, err, "access_denied")
+			eventually(t, "the refusal is in the ledger", func() bool {
+				entries, err := client.Collect(l.owner.Audit(t.Context(), client.AuditQuery{ResourceType: "login", Outcome: "denied", Code: "access_denied"}), 10)
+				return err == nil && len(entries) == 1
+			})
 			_, err = l.owner.DecideLogin(t.Context(), d.UserCode, true)
 			refusedWith(t, err, "not_found")
 		})

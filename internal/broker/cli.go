@@ -149,14 +149,7 @@ func (b *Broker) ApproveCLI(ctx context.Context, c claviger.Caller, userCode str
 	if err != nil {
 		return l, err
 	}
-	l.Status = claviger.LoginDenied
-	if allow {
-		l.Status = claviger.LoginApproved
-		if l.Key, err = b.draftLoginKey(ctx, c, l.Host); err != nil {
-			return l, err
-		}
-	}
-	err = b.gate.Change(ctx, c, claviger.APIKeysCreate, orgWide(c, "login", string(l.ID)), func(tx *store.Tx, _ *gate.Ticket) error {
+	decide := func(tx *store.Tx) error {
 		return tx.UpdateLogin(ctx, l.ID, func(now claviger.Login) (claviger.Login, error) {
 			if now.Status != claviger.LoginPending {
 				return now, claviger.NotFound("login")
@@ -164,8 +157,25 @@ func (b *Broker) ApproveCLI(ctx context.Context, c claviger.Caller, userCode str
 			now.Status, now.Key = l.Status, l.Key
 			return now, nil
 		})
-	})
-	return l, err
+	}
+	r := orgWide(c, "login", string(l.ID))
+	if !allow {
+		l.Status = claviger.LoginDenied
+		if err := b.db.InTx(ctx, "", decide); err != nil {
+			return l, err
+		}
+		_ = b.gate.Refuse(ctx, c, claviger.APIKeysCreate, r, loginRefused()) // answers its cause
+		return l, nil
+	}
+	l.Status = claviger.LoginApproved
+	if l.Key, err = b.draftLoginKey(ctx, c, l.Host); err != nil {
+		return l, err
+	}
+	return l, b.gate.Change(ctx, c, claviger.APIKeysCreate, r, func(tx *store.Tx, _ *gate.Ticket) error { return decide(tx) })
+}
+
+func loginRefused() error {
+	return claviger.Errorf(claviger.KindDenied, "access_denied", "The login was refused.")
 }
 
 func (b *Broker) draftLoginKey(ctx context.Context, c claviger.Caller, host string) (claviger.APIKey, error) {
@@ -298,7 +308,7 @@ func (b *Broker) asked(l claviger.Login, verifier string) (claviger.Login, error
 	case claviger.LoginPending:
 		return l, claviger.Errorf(claviger.KindConflict, "authorization_pending", "Nobody has decided yet. Ask again.")
 	case claviger.LoginDenied:
-		return l, claviger.Errorf(claviger.KindDenied, "access_denied", "The login was refused.")
+		return l, loginRefused()
 	}
 	return l, loginOver()
 }
