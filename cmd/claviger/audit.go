@@ -41,6 +41,8 @@ func (p *program) auditList() *cobra.Command {
 	f.StringVar(&q.Address, "address", "", "address that the request came from")
 	f.StringVar(&q.Usage, "usage", "", "usage of the connection")
 	f.StringVar(&q.Slot, "slot", "", "slot of a system")
+	p.completeFlag(c, "outcome", oneOf("allowed", "denied", "succeeded", "failed"))
+	p.completeFlag(c, "actor-kind", oneOf("api_key", "operator", "scoped", "session", "system"))
 	p.completeFlag(c, "connection", p.completeConnections)
 	p.completeFlag(c, "connector", p.completeConnectors)
 	return c

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"iter"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,6 +26,25 @@ func (p *program) completeFlag(c *cobra.Command, flag string, f cobra.Completion
 	}
 }
 
+// oneOf offers fixed values.
+func oneOf(values ...string) cobra.CompletionFunc {
+	return cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+}
+
+// completeProfiles offers the names of stored logins. They are read from the folder: no
+// file is opened.
+func (p *program) completeProfiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	dir, err := p.configDir()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "claviger", "profile-*.yaml")) // the pattern is well-formed
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), "profile-"), ".yaml")
+	}
+	return files, cobra.ShellCompDirectiveNoFileComp
+}
+
 // The completions below ask the server; where none answers they offer nothing and
 // say nothing, because their output is the shell's input.
 
@@ -44,6 +64,12 @@ func (p *program) completeSecrets(c *cobra.Command, _ []string, prefix string) (
 	return complete(c, p, prefix, func(ctx context.Context, s *client.Client) iter.Seq2[api.Secret, error] {
 		return s.Secrets(ctx, prefix)
 	}, func(x api.Secret) (string, string) { return x.Path, "" })
+}
+
+func (p *program) completeKeys(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return complete(c, p, prefix, func(ctx context.Context, s *client.Client) iter.Seq2[api.APIKey, error] {
+		return s.APIKeys(ctx)
+	}, func(k api.APIKey) (string, string) { return k.ID, k.Name })
 }
 
 func (p *program) completeActions(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {

@@ -101,6 +101,8 @@ func (p *program) connectionList() *cobra.Command {
 	f.StringVar(&q.Owner, "owner", "", "id of an owner")
 	f.StringVar(&q.Tag, "tag", "", "key:value")
 	f.StringVar(&q.Search, "search", "", "part of a name")
+	p.completeFlag(c, "status", oneOf("pending", "active", "reauthorization_required", "disabled"))
+	p.completeFlag(c, "health", oneOf("healthy", "unhealthy", "unknown"))
 	p.completeFlag(c, "connector", p.completeConnectors)
 	return c
 }
@@ -164,7 +166,7 @@ func (p *program) connectionUsage() *cobra.Command {
 		return c.ConnectionUsage(ctx, id, q)
 	}, p.printUsage)
 	c.Flags().StringVar(&q.Period, "period", "hour", "hour, day, week or month")
-	p.completeFlag(c, "period", cobra.FixedCompletions([]string{"hour", "day", "week", "month"}, cobra.ShellCompDirectiveNoFileComp))
+	p.completeFlag(c, "period", oneOf("hour", "day", "week", "month"))
 	return c
 }
 

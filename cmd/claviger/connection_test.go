@@ -140,13 +140,25 @@ func TestCompletion(t *testing.T) {
 	s, c := at(t, map[string]string{
 		"GET /v1/connections": `200 {"data":[{"id":"conn_1","name":"crm","connector":"acme"},{"id":"other"},{"id":"conn_\u001b[31m"}]}`,
 		"GET /v1/connectors":  `200 {"data":[{"key":"acme","name":"Acme"}]}`,
+		"GET /v1/secrets":     `200 {"data":[{"path":"shared/a"}]}`,
+		"GET /v1/api-keys":    `200 {"data":[{"id":"key_1","name":"ci"}]}`,
 		"GET /v1/actions":     `200 {"data":[{"actionIdentifier":"acme.list","name":"List"}]}`,
 	})
+	folder := filepath.Join(s.dir, "claviger")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(folder, "profile-second.yaml"), "", 0o600)
 	for _, tc := range []struct{ args, want string }{
 		{"connection show conn_", "conn_1\tacme crm\n"},
 		{"connection create --connector a", "acme\tAcme\n"},
 		{"action run acme.", "acme.list\tList\n"},
 		{"action run x --connection conn_", "conn_1\tacme crm\n"},
+		{"secret get sha", "shared/a\n"},
+		{"key revoke key_", "key_1\tci\n"},
+		{"connection list --health h", "healthy\nunhealthy\nunknown\n"},
+		{"connection list --profile s", "second\n"},
+		{"key create n", ""}, // no files
 	} {
 		stdout, _ := s.want(exitOK, "", append([]string{"__complete"}, strings.Fields(tc.args)...)...)
 		if !strings.HasPrefix(stdout, tc.want+":") {

@@ -62,7 +62,7 @@ func (p *program) connectionCreate() *cobra.Command {
 	d.flags(c)
 	p.completeFlag(c, "connector", p.completeConnectors)
 	p.completeFlag(c, "auth-method", cobra.NoFileCompletions)
-	p.completeFlag(c, "visibility", cobra.FixedCompletions([]string{"workspace", "personal"}, cobra.ShellCompDirectiveNoFileComp))
+	p.completeFlag(c, "visibility", oneOf("workspace", "personal"))
 	return c
 }
 

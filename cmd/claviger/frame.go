@@ -26,7 +26,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 func ask[T any](p *program, use, short string, args cobra.PositionalArgs,
 	call func(ctx context.Context, c *client.Client, args []string) (T, error), text func(T),
 ) *cobra.Command {
-	return command(use, short, args, func(ctx context.Context, args []string) error {
+	c := command(use, short, args, func(ctx context.Context, args []string) error {
 		c, err := p.connect()
 		if err != nil {
 			return err
@@ -37,6 +37,8 @@ func ask[T any](p *program, use, short string, args cobra.PositionalArgs,
 		}
 		return p.show(v, func() { text(v) })
 	})
+	c.ValidArgsFunction = cobra.NoFileCompletions
+	return c
 }
 
 // listing is a command that lists things, one a line.

@@ -59,6 +59,7 @@ func (p *program) root() *cobra.Command {
 	for _, c := range clients {
 		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")
 		c.PersistentFlags().StringVar(&p.profile, "profile", "", "name of a login, for several servers (CLAVIGER_PROFILE)")
+		p.completeFlag(c, "profile", p.completeProfiles)
 		c.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON")
 	}
 	root.AddCommand(p.serveCommand(), p.quickstartCommand())

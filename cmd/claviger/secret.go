@@ -40,6 +40,7 @@ func (p *program) secretSet() *cobra.Command {
 		}
 		return p.show(s, func() { p.printf("Stored %s, version %d.\n", escape(s.Path), s.Version) })
 	})
+	c.ValidArgsFunction = p.completeSecrets
 	c.Flags().BoolVar(&stdin, "stdin", false, "read the value from standard input")
 	return c
 }
