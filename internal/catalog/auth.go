@@ -82,8 +82,7 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 	if m.Type == claviger.AuthOAuth2 && a.n.Get("inject") == nil {
 		return []claviger.Injection{bearerInjection(m.OAuth)}
 	}
-	silent := m.Type == claviger.AuthNone || m.Type == claviger.AuthInbound
-	if silent != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
+	if (m.Type == claviger.AuthNone || m.Type == claviger.AuthInbound) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
 		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing, type "inbound" injects nothing; every other type injects`, "the type and the injections do not fit")
 	}
 	field := func(name string) bool {

@@ -25,6 +25,8 @@ var secretMarks = []string{
 	"lin_", "pk_", "ATATT3", "dop_v1_", "shp", "npm_", "pypi-", "clv_", "eyJ", "earer ", "EARER ", "asic ", "ASIC ", "oken ", "OKEN ",
 }
 
+// KnownSecret reports whether a text holds a form of credential that a vendor chose
+// so that scanners find it.
 func KnownSecret(s string) bool {
 	return slices.ContainsFunc(secretMarks, func(mark string) bool { return strings.Contains(s, mark) }) && knownSecrets.MatchString(s)
 }

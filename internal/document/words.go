@@ -35,6 +35,9 @@ var lookalikes = strings.NewReplacer(
 	"_", "", "-", "",
 )
 
+// Fold answers a word without case, hyphens and underscores, and with ASCII letters
+// for those of other scripts that look like them: two words that fold to one can be
+// taken for one another.
 func Fold(s string) string { return lookalikes.Replace(strings.ToLower(s)) }
 
 // edits is the Levenshtein distance of two short words.
