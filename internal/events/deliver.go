@@ -162,12 +162,16 @@ func (e *Events) conclude(ctx context.Context, d claviger.EventDelivery, before 
 			return err
 		}
 	default:
-		next := d.LastAt.Add(pause(d.Attempts, asked))
-		if next.After(d.Since.Add(Window)) {
+		end := d.Since.Add(Window)
+		if !d.LastAt.Before(end) {
 			d.Status = claviger.DeliveryFailed
 			break
 		}
-		d.NextAt = next
+		// The last attempt is at the window's end: a receiver that comes back after
+		// twenty hours must not be too late because the next pause is long.
+		if d.NextAt = d.LastAt.Add(pause(d.Attempts, asked)); d.NextAt.After(end) {
+			d.NextAt = end
+		}
 	}
 	if err := e.store(ctx, d, before); err != nil || d.NextAt.IsZero() {
 		return err
