@@ -36,6 +36,8 @@ type Variable struct {
 	Default  string   `json:"default,omitempty"`
 	Values   []string `json:"values,omitempty" doc:"Of the type enum"`
 	Hint     string   `json:"hint,omitempty"`
+	// AuthMethods need it; all of them if there are none.
+	AuthMethods []string `json:"authMethods,omitempty" doc:"The auth methods that need it; all unless given"`
 }
 
 // AuthMethod is one way to authenticate to a connector.
@@ -46,6 +48,10 @@ type AuthMethod struct {
 	DocsURL  string  `json:"docsUrl,omitempty"`
 	Fields   []Field `json:"fields" doc:"What a person gives, in the order to ask for it"`
 	Testable bool    `json:"testable" doc:"Whether credentials are proven by a call"`
+	// BaseURL is where its calls go, if not to the connector's.
+	BaseURL string `json:"baseUrl,omitempty" doc:"Where its calls go, if not to the connector's"`
+	// Discovers are the variables that nobody has to give: the vendor tells them.
+	Discovers []string `json:"discovers,omitempty" doc:"Variables that the vendor tells once a person has consented"`
 }
 
 // Field is one credential value that a person gives.

@@ -37,13 +37,21 @@ func storedConnector(s broker.StoredConnector) api.StoredConnector {
 func variable(v claviger.Variable) api.Variable {
 	return api.Variable{
 		Key: v.Key, Label: v.Label, Type: string(v.Type), Required: v.Required, Default: v.Default, Values: v.Values, Hint: v.Hint,
+		AuthMethods: v.Methods,
 	}
 }
 
 func authMethod(m claviger.AuthMethod) api.AuthMethod {
-	return api.AuthMethod{
+	out := api.AuthMethod{
 		Key: m.Key, Type: string(m.Type), Label: m.Label, DocsURL: m.DocsURL, Fields: each(m.Fields, field), Testable: m.Test != nil,
+		BaseURL: m.BaseURL.String(),
 	}
+	if m.OAuth != nil {
+		for _, d := range m.OAuth.Discover {
+			out.Discovers = append(out.Discovers, d.Variable)
+		}
+	}
+	return out
 }
 
 func field(f claviger.Field) api.Field {
