@@ -278,6 +278,11 @@ func (c *compiler) signedText(s *Scheme) {
 	if signs != (d.Signed != "") {
 		c.fault("signed", "what is signed is said by hmac, hash, rsa, ecdsa and ed25519, and by no other")
 	}
+	if signs && !slices.ContainsFunc(s.signed, func(p piece) bool {
+		return !slices.Contains([]string{"", "secret", "setting", "method", "url", "path"}, p.ref.source)
+	}) {
+		c.fault("signed", "holds nothing of the delivery")
+	}
 	if s.signed.uses("lines") != (len(s.lines) > 0) || s.signed.uses("signedHeaders") != s.headerList.is() {
 		c.fault("signed", "${lines} and signedLines, ${signedHeaders} and signedHeaders belong together")
 	}

@@ -7,7 +7,8 @@
 //
 // The trust boundary: every byte of a [Request] comes from a stranger until [Verify]
 // answers without an error. The exact body is verified first; nothing of it is parsed
-// before that, unless the vendor puts the signature into it, and then strictly. A [Key]
+// before that, unless the vendor puts the signature or a handshake into it, and then
+// strictly. A [Key]
 // is made only from a value that is long enough and no placeholder, so that a signature
 // under an empty secret cannot be computed. What cannot be verified is refused.
 package hookverify

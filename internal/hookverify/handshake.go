@@ -28,6 +28,10 @@ type Answer struct {
 	Confirm string
 }
 
+// maxHandshake bounds the body of a handshake. A larger one is a delivery, and is not
+// parsed before it is verified.
+const maxHandshake = 16 << 10
+
 // challengeText is what may be signed for a stranger. A vendor that has its endpoint sign
 // a challenge with the secret of its deliveries would otherwise sign a forged body for
 // whoever sends one as the challenge: nothing that could be a body passes.
@@ -120,6 +124,9 @@ func (c *compiler) answer(field string, rule answerRule) answerTexts {
 // the same codes. One that hands over the signing secret is none for a slot that has a
 // key: only the first speaker is believed, and a stranger cannot replace the secret.
 func Handshake(s *Scheme, keys []Key, req *Request, now time.Time) (*Answer, error) {
+	if len(req.Body) > maxHandshake {
+		return nil, nil
+	}
 	for i := range s.handshakes {
 		h := &s.handshakes[i]
 		r := s.read(req)

@@ -48,6 +48,7 @@ func TestHandshakes(t *testing.T) {
 		{scheme: "slack", req: post(slackAsks, slackSigned(secretB, slackAsks)...), code: hookverify.CodeSignatureMismatch},
 		{scheme: "slack", req: post(slackAsks), code: hookverify.CodeSignatureMissing},
 		{scheme: "slack", req: post(`{"type":"event_callback"}`), none: true},
+		{scheme: "slack", req: post(`{"type":"url_verification","challenge":"x","pad":"` + strings.Repeat("x", 1<<14) + `"}`), none: true},
 		{scheme: "dropbox", req: get("GET", url.Values{"challenge": {"abc123"}}), body: "abc123", mime: "text/plain"},
 		{scheme: "dropbox", req: get("GET", url.Values{"challenge": {"a", "b"}}), none: true},
 		{scheme: "dropbox", req: get("GET", url.Values{"challenge": {"<script>alert(1)</script>"}}), body: "<script>alert(1)</script>", mime: "text/plain"},

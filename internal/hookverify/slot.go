@@ -189,7 +189,11 @@ func (s *Set) forHMAC(doc document, variables map[string]string) (*Scheme, error
 	if signed := variables["signedString"]; signed != "" {
 		doc.Signed = signed
 	}
-	return custom(doc)
+	out, err := custom(doc)
+	if err == nil && !out.BodySigned() {
+		return nil, claviger.Invalid("variables.signedString", "invalid_variable", "signedString must hold ${body}, or anybody could change what a delivery says.")
+	}
+	return out, err
 }
 
 // parseTolerance reads a number of seconds or a duration; none means the default, and

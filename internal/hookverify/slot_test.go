@@ -103,6 +103,8 @@ func TestSlots_Refused(t *testing.T) {
 		{"hmac", map[string]string{"signatureHeader": "X-Sig", "signedString": "${timestamp}.${body}"}, "variables"},
 		{"hmac", map[string]string{"signatureHeader": "X-Sig", "timestampHeader": "X-Time", "signedString": "${body}"}, "variables"},
 		{"hmac", map[string]string{"signatureHeader": "X-Sig", "encoding": "rot13"}, "variables"},
+		{"hmac", map[string]string{"signatureHeader": "X-Sig", "signedString": "always the same"}, "variables"},
+		{"hmac", map[string]string{"signatureHeader": "X-Sig", "signedString": "${json:id}"}, "variables.signedString"},
 		{"apikey", map[string]string{"scheme": "nobody"}, "variables.scheme"},
 		{"apikey", map[string]string{"scheme": "paypal"}, "variables.webhookId"},
 		{"apikey", map[string]string{"headerName": "Paypal-Transmission-Sig"}, "variables.webhookId"},
