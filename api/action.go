@@ -5,7 +5,8 @@ import "encoding/json"
 // RunAction is the body of POST /v1/actions/run.
 type RunAction struct {
 	ActionIdentifier string         `json:"actionIdentifier" minLength:"3" maxLength:"257" doc:"connector.action" example:"github.list-repos"`
-	ConnectionID     string         `json:"connectionId" minLength:"1" maxLength:"64" example:"conn_01jd5z8k4xe3vbmt0q6y2r9whc"`
+	ConnectionID     string         `json:"connectionId,omitempty" maxLength:"64" doc:"The connection to run it through" example:"conn_01jd5z8k4xe3vbmt0q6y2r9whc"`
+	SystemKey        string         `json:"systemKey,omitempty" maxLength:"64" doc:"Instead of a connection: a connected system, whose api slot is taken" example:"example-crm"`
 	Input            map[string]any `json:"input,omitempty" doc:"Checked against the action's JSON Schema before anything is opened"`
 }
 

@@ -2,6 +2,7 @@ package clavigertest_test
 
 import (
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/acme"
+	"claviger/clavigertest/oauthserver"
 	"claviger/client"
 )
 
@@ -206,4 +208,42 @@ func TestSystemsRollBackAndGo(t *testing.T) {
 	for conn, err := range c.Connections(t.Context(), client.ConnectionQuery{}) {
 		t.Errorf("left over: %+v %v", conn, err)
 	}
+}
+
+func TestASlotGetsItsOwnTokens(t *testing.T) {
+	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
+		vendor := oauthserver.Start(t, oauthserver.Policy{})
+		u, err := url.Parse(vendor.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := clavigertest.Start(t, clavigertest.Options{Engine: engine, EgressAllow: u.Host, RootCAs: vendor.Roots()})
+		c := s.Client(s.Key)
+		document := strings.ReplaceAll(`{"key": "crm", "displayName": "CRM", "description": "A CRM.", "type": "custom",
+			"authentications": [{"key": "default", "usage": "api", "authType": "credential", "credential": {"method": "oauth2",
+			"variables": {"baseUrl": "BASE", "tokenUrl": "BASE/token", "grantType": "client_credentials", "scope": "contacts.read", "testEndpoint": "/userinfo"},
+			"security": {"clientId": "kv://crm/clientId", "clientSecret": "kv://crm/clientSecret"}}}]}`, "BASE", vendor.URL)
+		source := json.RawMessage(`{"key": "people", "displayName": "People", "systemKey": "crm", "entityType": "recordStorage", "resourceType": "person",
+			"primaryKey": ["id"], "externalId": "id", "fieldMappings": {"attributes": {"id": {"expression": "{{raw.id}}", "type": "string", "indexed": true}}},
+			"capabilities": {"list": {"method": "GET", "path": "/userinfo"}}}`)
+		if _, err := c.PutSystem(t.Context(), "crm", api.SystemUpload{System: json.RawMessage(document), DataSources: []json.RawMessage{source}}); err != nil {
+			t.Fatal(err)
+		}
+		run := api.RunAction{ActionIdentifier: "crm.people-list", SystemKey: "crm"}
+		if _, err = c.RunAction(t.Context(), run); !client.HasCode(err, "secret_missing") {
+			t.Errorf("without a client: %v", err)
+		}
+		setSecrets(t, c, "crm/clientId", vendor.Client.ID, "crm/clientSecret", reveal(vendor.Client.Secret))
+		result, err := c.RunAction(t.Context(), run)
+		if err != nil || result.Status != "succeeded" {
+			t.Fatalf("with a client: %+v %v", result, err)
+		}
+		report, err := c.TestIntegration(t.Context(), "crm")
+		if err != nil || report.Status != "passed" {
+			t.Errorf("tested: %+v %v", report, err)
+		}
+		if n := len(vendor.Received("/token")); n != 1 {
+			t.Errorf("the vendor was asked for tokens %d times, want once", n)
+		}
+	})
 }

@@ -16,17 +16,40 @@ import (
 // maxOutput bounds an action's answer, which is held whole.
 const maxOutput = 10 << 20
 
-// RunAction runs a typed action through a connection. The input is checked before
-// anything is opened.
+// RunAction runs a typed action through a connection, or through the api slot of a
+// system. The input is checked before anything is opened.
 //
 // Errors besides those of authorisation: KindInvalid for the input; the refusals of
 // [claviger.Status]; KindUpstream and KindTimeout when the vendor was not reached. A
 // vendor that answered with an error is a result, not an error.
 func (b *Broker) RunAction(ctx context.Context, c claviger.Caller, in ActionRun) (ActionResult, error) {
-	l, err := b.usable(ctx, c, claviger.ActionsRun, in.Connection)
+	var l *live
+	var err error
+	switch {
+	case in.System != "" && in.Connection != "":
+		err = claviger.Invalid("systemKey", "ambiguous", "Name a connection or a system, not both.")
+	case in.System != "":
+		var s apiSlot
+		s, err = b.apiSlot(ctx, c, claviger.ActionsRun, in.System, "")
+		l = s.live
+	case in.Connection == "":
+		err = claviger.Invalid("connectionId", "required", "Name the connection to run the action through, or as systemKey the system whose api slot is meant.")
+	default:
+		l, err = b.usable(ctx, c, claviger.ActionsRun, in.Connection)
+	}
 	if err != nil {
 		return ActionResult{}, err
 	}
+	return b.run(ctx, c, l, in)
+}
+
+// runInBackground is [Broker.RunAction] for work without a caller. It takes the slot for
+// such work and no other.
+func (b *Broker) runInBackground(ctx context.Context, c claviger.Caller, s syncSlot, identifier string, input map[string]any) (ActionResult, error) {
+	return b.run(ctx, c, s.live, ActionRun{Identifier: identifier, Input: input})
+}
+
+func (b *Broker) run(ctx context.Context, c claviger.Caller, l *live, in ActionRun) (ActionResult, error) {
 	action, err := l.action(in.Identifier)
 	if err != nil {
 		return ActionResult{}, err

@@ -66,6 +66,14 @@ func (b *Broker) usableFor(ctx context.Context, c claviger.Caller, v claviger.Ve
 	if err != nil {
 		return nil, err
 	}
+	if l.conn.Status == claviger.StatusPending && l.conn.Slot != "" && l.conn.Usage == u && mints(l.method) {
+		if err := b.tokensForSlot(ctx, c, l); err != nil {
+			return nil, b.gate.Refuse(ctx, c, v, l.resource, err)
+		}
+		if l, err = b.live(ctx, c, v, id); err != nil {
+			return nil, err
+		}
+	}
 	if refusal := l.refusal(b.publicURL, u); refusal != nil {
 		return nil, b.gate.Refuse(ctx, c, v, l.resource, refusal)
 	}

@@ -116,6 +116,7 @@ type UsageQuery struct {
 type ActionRun struct {
 	Identifier string // "connector.action"
 	Connection claviger.ConnectionID
+	System     string // instead of Connection: the key of a system, whose api slot is taken
 	Input      map[string]any
 }
 

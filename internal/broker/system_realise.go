@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"claviger"
 	"claviger/internal/gate"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // realise makes the connections of a system what its slots say: it creates those that
@@ -71,21 +73,28 @@ func (b *Broker) draftConnections(ctx context.Context, c claviger.Caller, s *cla
 		if err != nil {
 			return nil, err
 		}
-		creds := claviger.Credentials{}
-		for field, path := range slot.Paths {
-			creds[field] = claviger.NewSecret([]byte(claviger.SecretScheme + path))
-		}
+		creds := references(slot)
 		if err := describeCredentials(l, creds); err != nil {
 			return nil, err
 		}
-		if len(slot.Awaiting) > 0 || l.method.OAuth != nil {
-			// Of no use yet: the values are to be given for the new destination, or the vendor
-			// is still to issue tokens.
+		if l.method.OAuth != nil {
+			l.conn.Status = claviger.StatusPending // the vendor is still to issue tokens
+		}
+		if len(slot.Awaiting) > 0 { // the values are to be given for the new destination
 			l.conn.Status, l.conn.SecretKeys, creds = claviger.StatusPending, nil, nil
 		}
 		out = append(out, realised{l.conn, creds})
 	}
 	return out, nil
+}
+
+// references answers a slot's credentials: the paths where their values are.
+func references(slot *claviger.Slot) claviger.Credentials {
+	creds := claviger.Credentials{}
+	for field, path := range slot.Paths {
+		creds[field] = claviger.NewSecretString(claviger.SecretScheme + path)
+	}
+	return creds
 }
 
 func (b *Broker) realiseOne(ctx context.Context, tx *store.Tx, t *gate.Ticket, want *realised) error {
@@ -126,15 +135,13 @@ func (w *realised) over(old *claviger.Connection) (next claviger.Connection, sam
 	next = *old
 	next.ConnectorVersion, next.UpdatedAt = w.conn.ConnectorVersion, w.conn.UpdatedAt
 	moved := old.Destination != w.conn.Destination
-	if !moved && w.creds == nil && issued(old) {
-		return next, true
-	}
-	if !moved && w.creds != nil && old.Status != claviger.StatusPending && slices.Equal(old.SecretPaths, w.conn.SecretPaths) && slices.Equal(old.SecretKeys, w.conn.SecretKeys) {
+	if !moved && w.creds != nil && len(old.SecretKeys) > 0 && slices.Equal(old.SecretPaths, w.conn.SecretPaths) {
 		return next, true
 	}
 	next.Destination, next.SecretKeys, next.SecretPaths = w.conn.Destination, w.conn.SecretKeys, w.conn.SecretPaths
 	next.Status, next.Health, next.LastError = w.conn.Status, claviger.HealthUnknown, nil
-	next.Account, next.GrantedScopes, next.LastCheckedAt, next.RefreshAt, next.ExpiresAt = claviger.Account{}, nil, claviger.Connection{}.LastCheckedAt, claviger.Connection{}.RefreshAt, claviger.Connection{}.ExpiresAt
+	next.Account, next.GrantedScopes = claviger.Account{}, nil
+	next.LastCheckedAt, next.RefreshAt, next.ExpiresAt = time.Time{}, time.Time{}, time.Time{}
 	if old.Status == claviger.StatusDisabled {
 		next.Status = old.Status // a person switched it off
 	}
@@ -155,4 +162,18 @@ func (b *Broker) settle(ctx context.Context, waited []store.SlotPlace) error {
 		}
 	}
 	return nil
+}
+
+// tokensForSlot asks the vendor for the first tokens of a slot that gets them with its own
+// credentials: its values may have been set long after the upload.
+func (b *Broker) tokensForSlot(ctx context.Context, c claviger.Caller, l *live) error {
+	p, err := b.db.SlotOf(ctx, c.Scope, l.conn.ID)
+	if err != nil {
+		return err
+	}
+	if len(p.Slot.Awaiting) > 0 {
+		return vault.Missing(p.Slot.Awaiting[0])
+	}
+	_, err = b.UpdateConnection(ctx, b.system(l.conn.Organization), ConnectionChange{ID: l.conn.ID, Credentials: references(&p.Slot), SkipValidation: true})
+	return err
 }

@@ -91,7 +91,7 @@ type runAction struct{ Body api.RunAction }
 
 func (s *surface) runAction(ctx context.Context, c claviger.Caller, in *runAction) (*out[api.ActionResult], error) {
 	r, err := s.core.RunAction(ctx, c, broker.ActionRun{
-		Identifier: in.Body.ActionIdentifier, Connection: claviger.ConnectionID(in.Body.ConnectionID), Input: in.Body.Input,
+		Identifier: in.Body.ActionIdentifier, Connection: claviger.ConnectionID(in.Body.ConnectionID), System: in.Body.SystemKey, Input: in.Body.Input,
 	})
 	return answer(actionResult(r, c.From.ID), err)
 }
