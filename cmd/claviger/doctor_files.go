@@ -199,20 +199,20 @@ func (p *patient) together(file, what string) ([]string, error) {
 	if file == "" || !p.Used {
 		return nil, errSkipped
 	}
-	folders := []string{real(p.Data)}
+	folders := []string{resolved(p.Data)}
 	if db := p.databaseFile(); db != "" {
-		folders = append(folders, filepath.Dir(real(db)))
+		folders = append(folders, filepath.Dir(resolved(db)))
 	}
 	for _, folder := range folders {
-		if within(real(file), folder) {
+		if within(resolved(file), folder) {
 			return []string{what + " lies in " + folder}, nil
 		}
 	}
 	return nil, nil
 }
 
-// real answers the absolute path behind links, as far as it is there.
-func real(path string) string {
+// resolved answers the absolute path behind links, as far as it is there.
+func resolved(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
