@@ -2,6 +2,7 @@ package clavigertest_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -61,14 +62,27 @@ func TestDiscover_FromConsentToRevocation(t *testing.T) {
 		if last := calls[len(calls)-1]; last.Header.Get("X-Person") != "user-1" || last.Header.Get("X-Word") != "bearer" || last.Header.Get("X-App") != x.vendor.Client.ID {
 			t.Errorf("the call carries %q, %q and %q", last.Header.Get("X-Person"), last.Header.Get("X-Word"), last.Header.Get("X-App"))
 		}
+		again := func(realm string) page {
+			s := x.session(api.CreateConnectSession{ConnectionID: conn.ID})
+			b := x.browser()
+			sent := b.post(strings.TrimPrefix(s.ConnectURL, x.URL)+"/finder/oauth", url.Values{})
+			_, start, _ := strings.Cut(b.get(sent.Location).Header.Get("Refresh"), "url=")
+			return b.get(x.callback(b.leave(start)) + "&realm=" + realm)
+		}
+		wants(t, again("other"), http.StatusConflict, "account_mismatch")
+		if seen, err := x.api.Connection(t.Context(), conn.ID); err != nil || seen.Status != "active" || seen.Settings["company"] != "userinfo" {
+			t.Errorf("after a reconnect to another company it is %+v, %v", seen, err)
+		}
+		eventually(t, "the other company's token is revoked", func() bool { return len(x.vendor.Received("/revoke")) == 1 })
+		shownCode(t, again("userinfo"))
 		if seen, err := x.api.Explain(t.Context(), api.ExplainCall{ConnectionID: conn.ID, ActionIdentifier: "finder.whoami"}); err != nil {
 			t.Errorf("explaining answered %+v, %v", seen, err)
 		}
 		if _, err := x.api.DeleteConnection(t.Context(), conn.ID, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the vendor is asked to revoke", func() bool { return len(x.vendor.Received("/revoke")) > 0 })
-		if r := x.vendor.Received("/revoke")[0]; r.Form.Get("person") != "user-1" || r.Form.Get("app") != x.vendor.Client.ID || r.Form.Get("token_type_hint") != "access_token" {
+		eventually(t, "the vendor is asked to revoke", func() bool { return len(x.vendor.Received("/revoke")) == 2 })
+		if r := x.vendor.Received("/revoke")[1]; r.Form.Get("person") != "user-1" || r.Form.Get("app") != x.vendor.Client.ID || r.Form.Get("token_type_hint") != "access_token" {
 			t.Errorf("the vendor was asked to revoke by %v", r.Form)
 		}
 
