@@ -235,7 +235,9 @@ func (s *stand) recovers(id claviger.ConnectionID, refresh, at string, risky boo
 			sent++
 		}
 	}
-	reported := code(err) == "reauthorization_required" && conn.LastError != nil && conn.LastError.Code == "refresh_uncertain" && left == store.GrantSending
+	// The database may still have been about to commit the mark of a process that is dead.
+	marked := left == store.GrantSending || at == anyMoment && left == store.GrantIntent
+	reported := code(err) == "reauthorization_required" && conn.LastError != nil && conn.LastError.Code == "refresh_uncertain" && marked
 	must := risky && at != anyMoment // be lost there
 	switch alive := err == nil && token != "at_first" && conn.Status == claviger.StatusActive; {
 	case alive && sent == 1 && !must:
