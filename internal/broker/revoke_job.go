@@ -246,11 +246,7 @@ func (b *Broker) revocationConfig(ctx context.Context, connector *claviger.Conne
 	if err != nil || cfg.Endpoints.Revoke != "" || cfg.Issuer == "" {
 		return cfg, err
 	}
-	m, err := b.connecting.oauth.Discover(ctx, cfg)
-	if err != nil {
-		return cfg, err
-	}
-	return cfg.WithMetadata(m), nil
+	return b.vault.Discovered(ctx, b.system(conn.Organization).Scope, b.connecting.oauth, conn, cfg)
 }
 
 // revokeLimiter answers what limits the requests for revocation that this process sends
