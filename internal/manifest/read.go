@@ -201,7 +201,7 @@ func (b *Bundle) document(without string) []byte {
 		return nil
 	}
 	system := *b.system.root
-	system.Members = slices.DeleteFunc(slices.Clone(system.Members), func(m document.Member) bool { return m.Key == without })
+	system.Members = slices.DeleteFunc(slices.Clone(system.Members), func(m document.Member) bool { return without != "" && m.Key == without })
 	whole := document.Node{Kind: document.Object, Members: []document.Member{{Key: "dataSources", Value: all}, {Key: "system", Value: &system}}}
 	return whole.AppendJSON(nil)
 }

@@ -385,17 +385,17 @@ func (m *mender) syncCredential() func(string) *yaml.Node {
 		if rule, ok := methodRules[method]; !ok || !rule.outward || method == MethodNone {
 			method = MethodAPIKey
 		}
-		fresh := mapping()
-		if v := value(api, "variables"); v != nil {
-			set(fresh, "variables", v)
+		variables := mapping()
+		if v := value(api, "variables"); v != nil && v.Kind == yaml.MappingNode {
+			variables = copyOf(v)
 		}
-		out := m.credential(method, copyOf(fresh), key)
 		if method == MethodOAuth2 || method == MethodAAD {
-			variables := value(out, "variables")
 			set(variables, "grantType", scalar("client_credentials"))
 			remove(variables, "authorizationUrl")
 		}
-		return out
+		fresh := mapping()
+		set(fresh, "variables", variables)
+		return m.credential(method, fresh, key)
 	}
 }
 
