@@ -89,3 +89,57 @@ func TestWhatComesAfterConsent(t *testing.T) {
 		}
 	}
 }
+
+// robot is a service that signs for its tokens.
+const robot = `key: robot
+name: Robot
+kind: http
+baseUrl: https://api.robot.example
+variables: [{key: zone, type: hostLabel, required: true}]
+auth:
+  - key: robot
+    type: oauth2
+    fields: [{key: serviceAccount, type: json, secret: true, required: true}, {key: subject, required: true}]
+    oauth2:
+      grant: jwtBearer
+      tokenUrl: https://auth.robot.example/token
+      scopes: [a, b]
+      clientAuth: none
+      assertion: {scopeClaim: scope}
+      assertionAudience: https://${zone}.robot.example/
+      refresh: none
+      revoke: none
+    test: {method: GET, path: /me, expectStatus: [200]}
+    permissions: none
+expiry: [{status: 401}]
+`
+
+// TestServicesThatSign: what an assertion says is what the document says.
+func TestServicesThatSign(t *testing.T) {
+	w := open(t)
+	run := func(changed string) error {
+		v, err := simulate.New(parse(t, robot), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.against(t.Context(), parse(t, changed), v).Err()
+	}
+	if err := run(robot); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new string }{
+		{"scopeClaim: scope", "scopeClaim: scp"},
+		{"scopes: [a, b]", "scopes: [a]"},
+		{"https://${zone}.robot.example/", "https://robot.example/"},
+		{"https://auth.robot.example/token", "https://auth.robot.example/tokens"},
+		{"grant: jwtBearer", "grant: clientCredentials"},
+	} {
+		text := strings.Replace(robot, c.old, c.new, 1)
+		if c.new == "grant: clientCredentials" {
+			text = strings.NewReplacer("      assertion: {scopeClaim: scope}\n", "", "    fields: [{key: serviceAccount, type: json, secret: true, required: true}, {key: subject, required: true}]\n", "", "clientAuth: none", "clientAuth: client_secret_post").Replace(text)
+		}
+		if err := run(text); err == nil {
+			t.Errorf("not found: %s instead of %s", c.new, c.old)
+		}
+	}
+}

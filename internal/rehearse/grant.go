@@ -83,6 +83,12 @@ func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
 			return nil, err
 		}
 	}
+	if m.OAuth.Grant == claviger.GrantJWTBearer {
+		var err error
+		if l.client, err = asserting(m, l.client.ID); err != nil {
+			return nil, err
+		}
+	}
 	return l, l.resolve()
 }
 
@@ -145,6 +151,10 @@ func (l *life) obtain() error {
 		attempt = l.oauth.Exchange(l.ctx, l.moved, l.client, code, nil)
 	case claviger.GrantClientCredentials:
 		attempt = l.oauth.ClientCredentials(l.ctx, l.moved, l.client, nil, nil)
+	case claviger.GrantJWTBearer:
+		attempt = l.oauth.JWTBearer(l.ctx, l.moved, l.client, oauth.Assertion{
+			Issuer: l.client.ID, Subject: l.vendor.Values(l.m.Key)["subject"], Key: l.client.PrivateKey, KeyID: l.client.KeyID,
+		}, nil, nil)
 	default:
 		return fmt.Errorf("the grant %s is not simulated", l.m.OAuth.Grant)
 	}

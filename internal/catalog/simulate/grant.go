@@ -48,6 +48,9 @@ func (v *Vendor) newGrant(m *claviger.AuthMethod, index int) (*grant, error) {
 		g.client.ID = id + "-" + m.Key
 		v.values[m.Key][catalog.ClientID] = g.client.ID
 	}
+	if _, ok := m.Field("serviceAccount"); ok {
+		g.client.ID = m.Key + "@sample.example"
+	}
 	if secret := v.values[m.Key]["clientSecret"]; secret != "" {
 		g.client.Secret = secret
 	}
@@ -236,6 +239,9 @@ func (g *grant) role(in *request) string {
 
 // knows reports whether the request is of this method's client.
 func (g *grant) knows(in *request) bool {
+	if assertion := in.form.Get("assertion"); assertion != "" {
+		return g.method.OAuth.Grant == claviger.GrantJWTBearer && claims(assertion)["iss"] == g.client.ID
+	}
 	if id, _, ok := in.BasicAuth(); ok {
 		id, err := url.QueryUnescape(id)
 		return err == nil && id == g.client.ID
@@ -332,6 +338,10 @@ func (g *grant) serveToken(w http.ResponseWriter, in *request, v *Vendor) string
 	case orElse(rules.ClientCredentialsGrant, "client_credentials"):
 		if rules.Grant != claviger.GrantClientCredentials {
 			return "client credentials are not this method's grant"
+		}
+	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
+		if why := g.assertionWrong(in.form.Get("assertion")); why != "" {
+			return why
 		}
 	default:
 		return "the grant is " + in.form.Get("grant_type")
