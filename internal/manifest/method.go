@@ -27,6 +27,7 @@ const (
 // methodRule is what a method needs and knows.
 type methodRule struct {
 	needs    []string // variables without which it cannot work
+	checks   string   // the variable beside them without which it cannot check
 	knows    []string // the variables beside them
 	security []string // names of its secrets
 	also     []string // names of secrets that it may have
@@ -40,7 +41,7 @@ var outwardOnly = []string{"baseUrl", "tokenUrl", "testEndpoint"}
 var methodRules = map[Method]methodRule{
 	MethodAPIKey: {
 		needs: []string{"baseUrl"}, knows: []string{"headerName", "prefix", "testEndpoint", "scheme"},
-		security: []string{"apiKey"}, outward: true, inward: true,
+		security: []string{"apiKey"}, checks: "headerName", outward: true, inward: true,
 	},
 	MethodBearer: {
 		needs: []string{"baseUrl"}, knows: []string{"headerName", "prefix", "testEndpoint", "scheme"},
@@ -64,7 +65,7 @@ var methodRules = map[Method]methodRule{
 	},
 	MethodCertificate: {
 		needs: []string{"baseUrl"}, knows: []string{"testEndpoint"},
-		security: []string{"certificate", "privateKey"}, also: []string{"passphrase"}, outward: true, inward: true,
+		security: []string{"certificate", "privateKey"}, also: []string{"passphrase"}, inward: true,
 	},
 	MethodOIDC: {
 		needs:  []string{"openIdConfigUrl", "clientId"},
@@ -73,7 +74,7 @@ var methodRules = map[Method]methodRule{
 	},
 	MethodHMAC: {
 		knows:    []string{"baseUrl", "algorithm", "encoding", "signatureHeader", "signaturePrefix", "signedString", "timestampHeader", "timestampUnit", "tolerance", "scheme"},
-		security: []string{"signingSecret"}, inward: true,
+		security: []string{"signingSecret"}, checks: "signatureHeader", inward: true,
 	},
 	MethodNone: {knows: []string{"baseUrl", "testEndpoint"}, outward: true},
 }
@@ -96,7 +97,11 @@ func (r methodRule) required(usage claviger.Usage) []string {
 	if !inbound(usage) {
 		return r.needs
 	}
-	return slices.DeleteFunc(slices.Clone(r.needs), func(v string) bool { return slices.Contains(outwardOnly, v) })
+	needs := slices.DeleteFunc(slices.Clone(r.needs), func(v string) bool { return slices.Contains(outwardOnly, v) })
+	if r.checks != "" {
+		needs = append(needs, r.checks)
+	}
+	return needs
 }
 
 // inbound reports whether a usage checks what comes in.

@@ -47,7 +47,7 @@ func (r *Repaired) Diff() string {
 // or if the method cannot be put on calls.
 func Repair(b *Bundle, opts RepairOptions) (*Repaired, error) {
 	if rule, ok := methodRules[opts.Auth]; opts.Auth != "" && (!ok || !rule.outward) {
-		return nil, claviger.Invalid("auth", "unknown_method", "The default slot cannot have that method. Use apikey, bearerToken, basic, queryParam, oauth2, aad, certificate or none.")
+		return nil, claviger.Invalid("auth", "unknown_method", "The default slot cannot have that method. Use apikey, bearerToken, basic, queryParam, oauth2, aad or none.")
 	}
 	root, err := editable(b.system.name, b.system.data)
 	if err != nil || root.Kind != yaml.MappingNode || !keyText(b.System.Key) {

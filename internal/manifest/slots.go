@@ -115,6 +115,8 @@ func (c *validator) checkMethod(s slotPlace) {
 	case inbound(s.Usage) && !rule.inward:
 		c.fail(method, CodeMethodUsage, "use hmac, oidc, apikey, bearerToken, basic, queryParam or certificate", "", "%s cannot check what comes in", s.Credential.Method)
 		return
+	case !inbound(s.Usage) && s.Credential.Method == MethodCertificate:
+		c.fail(method, CodeMethodUsage, "use another method", "", "client certificates cannot be used for calls in this release")
 	case !inbound(s.Usage) && !rule.outward:
 		c.warn(method, CodeMethodUsage, "", c.repairAuth(s), "%s checks what comes in; calls cannot be made through this slot", s.Credential.Method)
 	}
