@@ -15,6 +15,7 @@ type CreateConnection struct {
 	Metadata    map[string]string `json:"metadata,omitempty" maxProperties:"64" doc:"Your own notes"`
 	Tags        map[string]string `json:"tags,omitempty" maxProperties:"64" doc:"Your own labels, for filters"`
 	Validate    *bool             `json:"validate,omitempty" doc:"Whether the credentials are checked (format, live, permission) before anything is stored. Default true"`
+	ReturnURL   string            `json:"returnUrl,omitempty" maxLength:"2048" doc:"Where the browser of a person who consents comes back to, with connectionId and finishCode: on the organization's list, exactly; or http on the loopback. Default: the page shows the finish code"`
 }
 
 // UpdateConnection is the body of PATCH /v1/connections/{id}; what is left out

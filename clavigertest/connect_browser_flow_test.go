@@ -15,6 +15,7 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	chromium "claviger/clavigertest/browser"
+	"claviger/clavigertest/oauthserver"
 	"claviger/clavigertest/oidcprovider"
 )
 
@@ -234,4 +235,29 @@ func (x *consent) me(id string, rs *resource) string {
 		x.t.Fatalf("the action answered %+v, %v", run, err)
 	}
 	return rs.token()
+}
+
+func TestConnect_AConnectionsOwnReturnAddress(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	in := api.CreateConnection{Connector: "acme", AuthMethod: "oauth", Name: "mine", ReturnURL: "https://app.example/done"}
+	_, err := x.api.CreateConnection(t.Context(), in)
+	refused(t, err, 422, "return_url_not_registered")
+	in.AuthMethod, in.Credentials = "token", map[string]string{"token": "at_right"}
+	_, err = x.api.CreateConnection(t.Context(), in)
+	refused(t, err, 422, "no_return")
+	in.AuthMethod, in.Credentials, in.ReturnURL = "oauth", nil, "http://127.0.0.1:39999/back"
+	conn, err := x.api.CreateConnection(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := x.browser()
+	arrived := b.get(x.callback(b.leave(conn.AuthorizeURL)))
+	q := query(t, arrived.Location)
+	if !strings.HasPrefix(arrived.Location, in.ReturnURL+"?") || q.Get("connectionId") != conn.ID || len(q) != 2 {
+		t.Errorf("the browser goes to %q", arrived.Location)
+	}
+	done, err := x.api.FinishConnection(t.Context(), conn.ID, q.Get("finishCode"))
+	if err != nil || done.Status != "active" {
+		t.Errorf("finished: %+v, %v", done, err)
+	}
 }

@@ -53,7 +53,7 @@ func (p *program) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	clients := []*cobra.Command{
-		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
+		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.doctorCommand(), p.versionCommand(),
 	}
 	for _, c := range clients {

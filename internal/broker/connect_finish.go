@@ -80,7 +80,11 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 func arrival(f *claviger.ConnectFlow, connector, code string) Arrival {
 	a := Arrival{Flow: *f, Connector: connector, Code: code, Origin: origin(f.ReturnURL)}
 	if f.ReturnURL != "" {
-		a.ReturnTo = returnTo(f.ReturnURL, url.Values{"sessionId": {string(f.Session)}, "finishCode": {code}})
+		what := url.Values{"sessionId": {string(f.Session)}, "finishCode": {code}}
+		if f.Session == "" {
+			what = url.Values{"connectionId": {string(f.Draft.ID)}, "finishCode": {code}}
+		}
+		a.ReturnTo = returnTo(f.ReturnURL, what)
 	}
 	return a
 }

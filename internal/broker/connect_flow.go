@@ -48,8 +48,8 @@ func pairs(m *claviger.AuthMethod) bool {
 }
 
 // beginConnection stores a connection that waits for a person's consent, and the flow
-// that gets it. creds are the OAuth client that the connection brings, if it does.
-func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live, creds claviger.Credentials) (Connected, error) {
+// that gets it. in's credentials are the OAuth client that the connection brings, if it does.
+func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live, in NewConnection) (Connected, error) {
 	if u := l.conn.Usage; u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound {
 		return Connected{}, claviger.Invalid("usage", "user_delegated",
 			"A person consents to this connection, so it does not serve %s, which runs without one. Use a method of the organization's own.", u)
@@ -59,9 +59,18 @@ func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live
 	}
 	l.conn.Status, l.conn.Revision = claviger.StatusPending, 0
 	f := claviger.ConnectFlow{
-		Initiator: c.OwnerID(), Draft: l.conn, Existing: true, Scopes: l.method.OAuth.Scopes, Delivery: claviger.DeliverCode,
+		Initiator: c.OwnerID(), Draft: l.conn, Existing: true, Scopes: l.method.OAuth.Scopes, Delivery: claviger.DeliverCode, ReturnURL: in.ReturnURL,
 	}
-	f, err := b.createFlow(ctx, c, l, f, creds, func(tx *store.Tx) error { return tx.CreateConnection(ctx, c.Scope, l.conn, nil) })
+	if f.ReturnURL != "" {
+		f.Delivery = claviger.DeliverRedirect
+		if pairs(l.method) {
+			return Connected{}, noReturn()
+		}
+		if err := b.checkReturn(ctx, c.Scope, f.ReturnURL); err != nil {
+			return Connected{}, err
+		}
+	}
+	f, err := b.createFlow(ctx, c, l, f, in.Credentials, func(tx *store.Tx) error { return tx.CreateConnection(ctx, c.Scope, l.conn, nil) })
 	if err != nil {
 		return Connected{}, err
 	}
@@ -70,6 +79,11 @@ func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live
 		out.AuthorizeURL = b.startURL(f.ID)
 	}
 	return out, nil
+}
+
+// noReturn refuses a return address where no browser comes back.
+func noReturn() *claviger.Error {
+	return claviger.Invalid("returnUrl", "no_return", "By this method no browser comes back. Leave returnUrl out.")
 }
 
 // startURL is claviger's own address, where a browser gets its cookie and is sent on.

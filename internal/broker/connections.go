@@ -27,8 +27,10 @@ func (b *Broker) CreateConnection(ctx context.Context, c claviger.Caller, in New
 		return Connected{}, err
 	}
 	switch {
+	case in.ReturnURL != "" && !consents(l.method):
+		return Connected{}, noReturn()
 	case consents(l.method):
-		out, err := b.beginConnection(ctx, c, l, in.Credentials)
+		out, err := b.beginConnection(ctx, c, l, in)
 		out.Warnings = warnings
 		return out, err
 	case mints(l.method):

@@ -26,6 +26,7 @@ type NewConnection struct {
 	Credentials                 claviger.Credentials
 	Settings, Metadata, Tags    map[string]string
 	SkipValidation              bool
+	ReturnURL                   string // where a person who consents comes back to; empty: the code is shown
 }
 
 // ConnectionChange is the input of [Broker.UpdateConnection]; nil leaves a part as

@@ -51,6 +51,7 @@ func newConnection(in api.CreateConnection) broker.NewConnection {
 		Connector: in.Connector, AuthMethod: in.AuthMethod, Name: in.Name, Workspace: claviger.WorkspaceID(in.WorkspaceID),
 		Usage: claviger.Usage(in.Usage), Visibility: claviger.Visibility(in.Visibility), Credentials: credentials,
 		Settings: in.Settings, Metadata: in.Metadata, Tags: in.Tags, SkipValidation: in.Validate != nil && !*in.Validate,
+		ReturnURL: in.ReturnURL,
 	}
 }
 
