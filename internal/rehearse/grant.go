@@ -83,7 +83,7 @@ func (r *run) newLife(m *claviger.AuthMethod) (*life, error) {
 			return nil, err
 		}
 	}
-	if m.OAuth.Grant == claviger.GrantJWTBearer {
+	if m.OAuth.Grant == claviger.GrantJWTBearer || m.OAuth.Grant == claviger.GrantInstallation {
 		var err error
 		if l.client, err = asserting(m, l.client.ID); err != nil {
 			return nil, err
@@ -155,6 +155,8 @@ func (l *life) obtain() error {
 		attempt = l.oauth.JWTBearer(l.ctx, l.moved, l.client, oauth.Assertion{
 			Issuer: l.client.ID, Subject: l.vendor.Values(l.m.Key)["subject"], Key: l.client.PrivateKey, KeyID: l.client.KeyID,
 		}, nil, nil)
+	case claviger.GrantInstallation:
+		attempt = l.oauth.InstallationToken(l.ctx, l.moved, oauth.Assertion{Issuer: l.client.ID, Key: l.client.PrivateKey})
 	default:
 		return fmt.Errorf("the grant %s is not simulated", l.m.OAuth.Grant)
 	}

@@ -239,6 +239,9 @@ func (g *grant) role(in *request) string {
 
 // knows reports whether the request is of this method's client.
 func (g *grant) knows(in *request) bool {
+	if g.method.OAuth.Grant == claviger.GrantInstallation {
+		return claims(strings.TrimPrefix(in.Header.Get("Authorization"), "Bearer "))["iss"] == g.client.ID
+	}
 	if assertion := in.form.Get("assertion"); assertion != "" {
 		return g.method.OAuth.Grant == claviger.GrantJWTBearer && claims(assertion)["iss"] == g.client.ID
 	}
@@ -297,6 +300,15 @@ func (g *grant) clientWrong(in *request, way claviger.ClientAuth) string {
 // serveToken answers a token request; the text says what was wrong with it.
 func (g *grant) serveToken(w http.ResponseWriter, in *request, v *Vendor) string {
 	rules := g.method.OAuth
+	if rules.Grant == claviger.GrantInstallation { // knows has read the app's word
+		if in.Method != http.MethodPost || len(in.body) > 0 {
+			return "an installation's token is asked for by a bare POST"
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.issue(w, v, "")
+		return ""
+	}
 	if want := map[string]string{"json": "application/json"}[rules.TokenRequestFormat]; in.Method != http.MethodPost || in.kind != orElse(want, "application/x-www-form-urlencoded") {
 		return fmt.Sprintf("%s of %q", in.Method, in.kind)
 	}
