@@ -210,7 +210,7 @@ func TestAbuse_065_DeviceConnection(t *testing.T) {
 // What does not end well leaves its reason with the connection, and nothing else.
 func TestAbuse_065_DeviceRefusals(t *testing.T) {
 	c := &clock{at: time.Now()}
-	for word, want := range map[string]string{"access_denied": "access_denied", "expired_token": "reauthorization_required"} {
+	for word, want := range map[string]string{"access_denied": "access_denied", "expired_token": "flow_expired"} {
 		t.Run(word, func(t *testing.T) {
 			x := newGrant(t, clavigertest.Options{Now: c.now}, oauthserver.Policy{DeviceWord: word, Now: c.now}, deviceGrant)
 			x.register()

@@ -138,7 +138,7 @@ func (b *Broker) paired(ctx context.Context, c claviger.Caller, f *claviger.Conn
 func (r *redemption) poll(ctx context.Context) (next time.Duration, err error) {
 	b := r.broker
 	if !b.now().Before(r.flow.ExpiresAt) {
-		return 0, oauth.Class{Verdict: oauth.Expired}.Err()
+		return 0, unanswered()
 	}
 	if r.live, err = b.flowLive(ctx, r.caller, &r.flow); err != nil {
 		return 0, err
@@ -162,6 +162,10 @@ func (r *redemption) poll(ctx context.Context) (next time.Duration, err error) {
 		r.flow = a.Flow
 	}
 	return 0, err
+}
+
+func unanswered() *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "flow_expired", "Nobody allowed the connection at the vendor in time. Begin again.")
 }
 
 // askVendor sends one question under a ticket and takes the tokens, if they are its
@@ -198,8 +202,8 @@ func (r *redemption) askVendor(ctx context.Context) (wait time.Duration, err err
 	}
 	d, again := d.Next(class, b.now())
 	if !again {
-		if class.Verdict == oauth.Pending || class.Verdict == oauth.SlowDown || class.Retry() {
-			class = oauth.Class{Verdict: oauth.Expired}
+		if class.Verdict == oauth.Expired || class.Verdict == oauth.Pending || class.Verdict == oauth.SlowDown || class.Retry() {
+			return 0, unanswered()
 		}
 		return 0, class.Err()
 	}
