@@ -82,9 +82,19 @@ func (b *bench) connectors() []*claviger.Connector {
 		if !ok {
 			b.t.Fatalf("there is no connector %s", key)
 		}
-		out = append(out, conn)
+		out = append(out, conn.For(fixed(conn).Key))
 	}
 	return out
+}
+
+// fixed answers a connector's first method whose credential a person brings.
+func fixed(conn *claviger.Connector) *claviger.AuthMethod {
+	for i := range conn.Auth {
+		if conn.Auth[i].Type != claviger.AuthOAuth2 {
+			return &conn.Auth[i]
+		}
+	}
+	return nil
 }
 
 // sealed answers values as the secrets that they are.
@@ -276,7 +286,8 @@ func TestMissingScopeIsForbidden(t *testing.T) {
 		b.server.Grant(key, "read_user")
 		conn, _ := b.catalog.Get(key)
 		act, _ := conn.Action(action)
-		m := &conn.Auth[0]
+		m := fixed(conn)
+		conn = conn.For(m.Key)
 		var input map[string]any
 		if err := json.Unmarshal([]byte(inputs[name]), &input); err != nil {
 			t.Fatal(err)
