@@ -2,6 +2,8 @@ package clavigertest_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"testing"
@@ -96,6 +98,14 @@ func TestConnect_AWindowLosesNothing(t *testing.T) {
 		p.Click("button", "Connect Acme CRM")
 		p.Click("link", "Back to the application")
 		p.See("connected acme as")
+	})
+	t.Run("a form, and back by itself", func(t *testing.T) {
+		p, s := x.browser.Open(t, chromium.Phone()), x.session(api.CreateConnectSession{ReturnURL: x.application.URL + "/back"})
+		p.Goto(s.ConnectURL)
+		consents(p)
+		p.At(x.application.URL + "/back?")
+		p.See("connected acme as")
+		p.Quiet(x.application.URL, x.consent.URL)
 	})
 	t.Run("by code, waiting for it", func(t *testing.T) {
 		p, s := x.browser.Open(t, chromium.Phone()), x.session(api.CreateConnectSession{})
@@ -316,4 +326,25 @@ func TestConnect_ByKeyboardAlone(t *testing.T) {
 	tab("a", "Skip to the content")
 	tab("button", "Copy the code")
 	p.Accessible()
+}
+
+// Over TLS the cookie has every guard that browsers know, and the flow works with it.
+func TestAbuse_254_TheCookieInABrowser(t *testing.T) {
+	front := httptest.NewUnstartedServer(nil)
+	x := newConsent(t, clavigertest.Options{PublicURL: "https://" + front.Listener.Addr().String()}, oauthserver.Policy{})
+	to, err := url.Parse(x.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front.Config.Handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = to.Host }}
+	front.StartTLS()
+	t.Cleanup(front.Close)
+	p := chromium.Start(t).Open(t, chromium.Desktop())
+	p.Goto(x.begin("one").AuthorizeURL)
+	p.See("Your code")
+	all := p.Cookies()
+	if len(all) != 1 || all[0].Name != "__Host-claviger_browser" || !all[0].Secure || !all[0].HTTPOnly || all[0].SameSite != "Lax" || all[0].Path != "/" || all[0].Domain != "127.0.0.1" {
+		t.Errorf("the cookies are %+v", all)
+	}
+	p.Quiet(front.URL, x.vendor.URL)
 }
