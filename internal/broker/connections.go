@@ -99,6 +99,9 @@ func (b *Broker) draft(ctx context.Context, c claviger.Caller, in NewConnection)
 	if err := setDefaults(&conn); err != nil {
 		return nil, nil, err
 	}
+	if _, ok := connector.Method(conn.AuthMethod); !ok {
+		return nil, nil, unknownMethod(connector, conn.AuthMethod)
+	}
 	if conn.Settings, err = catalog.CheckSettings(connector.For(conn.AuthMethod), in.Settings); err != nil {
 		return nil, nil, err
 	}

@@ -61,7 +61,7 @@ func (b *Broker) shape(connector *claviger.Connector, org claviger.OrganizationI
 func newShape(connector *claviger.Connector, org claviger.OrganizationID, methodKey string, settings map[string]string) (*shape, error) {
 	method, ok := connector.Method(methodKey)
 	if !ok {
-		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, methodKey)
+		return nil, unknownMethod(connector, methodKey)
 	}
 	connector = connector.For(methodKey)
 	base, err := catalog.Base(connector, settings)
@@ -86,6 +86,15 @@ func newShape(connector *claviger.Connector, org claviger.OrganizationID, method
 		return nil, err
 	}
 	return s, nil
+}
+
+// unknownMethod says which auth methods there are.
+func unknownMethod(connector *claviger.Connector, key string) *claviger.Error {
+	keys := make([]string, len(connector.Auth))
+	for i := range connector.Auth {
+		keys[i] = connector.Auth[i].Key
+	}
+	return claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q. It has %s.", connector.Key, key, strings.Join(keys, ", "))
 }
 
 // settingsText writes settings so that different ones never read the same.
