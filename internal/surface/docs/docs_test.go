@@ -108,6 +108,19 @@ func TestEveryPage(t *testing.T) {
 	}
 }
 
+// TestTryIt: the command line has what the method needs, and not what others need.
+func TestTryIt(t *testing.T) {
+	address := serve(t, builtin(t))
+	for key, want := range map[string]string{
+		"salesforce": "--auth-method oauth --name my-salesforce</code>",
+		"zendesk":    "--setting subdomain=...",
+	} {
+		if _, body := get(t, address+docs.Prefix+"/"+key); !strings.Contains(body, want) {
+			t.Errorf("the page of %s lacks %q", key, want)
+		}
+	}
+}
+
 // hostile is a catalogue with one connector of an operator's folder.
 type hostile struct{ conn *claviger.Connector }
 

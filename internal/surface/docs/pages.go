@@ -141,6 +141,17 @@ type page struct {
 // AuthLabel is what people call a method's type.
 func (page) AuthLabel(t string) string { return authLabel(t) }
 
+// Needs answers the settings that a connection by a method cannot do without.
+func (p page) Needs(method string) []string {
+	var out []string
+	for _, s := range p.Settings {
+		if s.Required && (len(s.Methods) == 0 || slices.Contains(s.Methods, method)) {
+			out = append(out, s.Key)
+		}
+	}
+	return out
+}
+
 func (s *surface) connector(w http.ResponseWriter, r *http.Request) {
 	conn, ok := s.catalog.Get(r.PathValue("key"))
 	if !ok {
