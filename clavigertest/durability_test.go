@@ -72,7 +72,7 @@ func (x *revoker) keptInFlows() (n int) {
 
 // Tokens that no connection will use are revoked at the vendor, also when that is down
 // for an hour and the server is restarted meanwhile.
-func TestAbuse_229_GivenUpWhileTheVendorIsDown(t *testing.T) {
+func TestAbuse_091_GivenUpWhileTheVendorIsDown(t *testing.T) {
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 		for name, giveUp := range map[string]func(*revoker, api.Connection){
 			"expired": func(x *revoker, _ api.Connection) {

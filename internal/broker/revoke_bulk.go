@@ -15,7 +15,7 @@ import (
 
 const (
 	// stopBatch bounds the connections that one transaction stops.
-	stopBatch = 250
+	stopBatch = 500
 	// resumeAfter is when somebody looks whether stopping was cut off.
 	resumeAfter = 30 * time.Second
 	// usesBefore is from how long before a revocation uses are reported, if nobody says.

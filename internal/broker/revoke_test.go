@@ -99,13 +99,7 @@ func (x *issuer) in(place claviger.RegionID, fn func(context.Context, *store.Tx)
 // issue stores a connection with tokens that the server issued.
 func (x *issuer) issue(ws claviger.WorkspaceID) claviger.ConnectionID {
 	x.t.Helper()
-	ctx := x.t.Context()
-	conn := &claviger.Connection{
-		ID: claviger.ConnectionID(newID(x.t, claviger.PrefixConnection)), Organization: x.owner.Scope.Organization(), Workspace: ws,
-		Owner: "usr_owner", Connector: "acme", ConnectorVersion: 1, AuthMethod: "oauth", Usage: claviger.UsageAPI, Visibility: claviger.VisibilityWorkspace,
-		Status: claviger.StatusActive, Health: claviger.HealthHealthy, Revision: 1, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
-	}
-	conn.Name = string(conn.ID)
+	ctx, conn := x.t.Context(), x.draft(ws)
 	tokens := claviger.Tokens{
 		Access: claviger.NewSecretString("at_" + conn.Name), Refresh: claviger.NewSecretString(x.server.Grant("contacts.read")), Type: "Bearer",
 		IssuedAt: x.now(), ExpiresAt: x.now().Add(time.Hour),
@@ -119,6 +113,18 @@ func (x *issuer) issue(ws claviger.WorkspaceID) claviger.ConnectionID {
 		x.t.Fatal(err)
 	}
 	return conn.ID
+}
+
+// draft is a connection of the server's connector.
+func (x *issuer) draft(ws claviger.WorkspaceID) *claviger.Connection {
+	x.t.Helper()
+	conn := &claviger.Connection{
+		ID: claviger.ConnectionID(newID(x.t, claviger.PrefixConnection)), Organization: x.owner.Scope.Organization(), Workspace: ws,
+		Owner: "usr_owner", Connector: "acme", ConnectorVersion: 1, AuthMethod: "oauth", Usage: claviger.UsageAPI, Visibility: claviger.VisibilityWorkspace,
+		Status: claviger.StatusActive, Health: claviger.HealthHealthy, Revision: 1, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
+	}
+	conn.Name = string(conn.ID)
+	return conn
 }
 
 // One question stops what it names in every region, and the vendor is asked about all of
@@ -210,5 +216,51 @@ func TestTheEndsOfAnOAuthClient(t *testing.T) {
 	change.SecretEndsAt = x.now()
 	if _, err := x.broker.PutOAuthClient(t.Context(), x.owner, change); code(err) != "invalid_format clientSecretExpiresAt" {
 		t.Errorf("a time that has passed: %v", err)
+	}
+}
+
+// Ten thousand connections are stopped before a person has looked up.
+func TestAbuse_092_TenThousandWithinFiveSeconds(t *testing.T) {
+	const count, batch = 10_000, 500
+	x := newIssuer(t)
+	if err := x.vault.Prepare(t.Context(), x.owner.Scope.Organization()); err != nil {
+		t.Fatal(err)
+	}
+	for range count / batch {
+		x.issueMany(batch)
+	}
+	began := time.Now()
+	report, err := x.broker.RevokeConnections(t.Context(), x.owner, broker.RevocationRequest{ConnectionFilter: broker.ConnectionFilter{Connector: "acme"}})
+	took := time.Since(began)
+	if err != nil || report.Counts.Connections != count || report.Counts.Pending+report.Counts.Revoked != count {
+		t.Fatalf("%+v, %v", report.Counts, err)
+	}
+	alive := must(x.db.Connections(t.Context(), x.owner.Scope, store.ConnectionFilter{Connector: "acme"}, store.Page{Limit: 1}))(t)
+	t.Logf("%d connections stopped within %s", count, took)
+	if len(alive) != 0 || took > 5*time.Second {
+		t.Errorf("%d are alive, after %s", len(alive), took)
+	}
+}
+
+// issueMany stores many connections at once, each with an access token of its own.
+func (x *issuer) issueMany(count int) {
+	x.t.Helper()
+	ctx := x.t.Context()
+	r := claviger.Resource{Type: "workspace", ID: string(x.ws), Organization: x.owner.Scope.Organization(), Workspace: x.ws}
+	err := x.gate.Change(ctx, x.owner, claviger.ConnectionsCreate, r, func(tx *store.Tx, t *gate.Ticket) error {
+		for range count {
+			conn := x.draft(x.ws)
+			creds, _ := x.vault.Issued(conn, &claviger.OAuth{}, claviger.Tokens{
+				Access: claviger.NewSecretString("at_" + conn.Name), Type: "Bearer", IssuedAt: x.now(), ExpiresAt: x.now().Add(time.Hour),
+			}, nil, nil)
+			sealed, err := x.vault.Seal(ctx, t.Also(conn.Resource()), conn, creds)
+			if err := errors.Join(err, tx.CreateConnection(ctx, x.owner.Scope, *conn, sealed)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		x.t.Fatal(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 var plainColumns = map[string]string{
 	"connectors.document":          "a public document",
 	"keysets.wrapped":              "the keys themselves, under the master key",
+	"branding.logo":                "a picture",
 	"facts.value":                  "the instance's own, under its keyset",
 	"idempotency.header":           "an answer without secrets",
 	"idempotency.body":             "an answer without secrets",
