@@ -226,7 +226,7 @@ func (r *run) test(m *claviger.AuthMethod, creds claviger.Credentials) error {
 		}
 		account := catalog.ReadAccount(m.Test, a.body)
 		if (m.Test.AccountID != "") != (account.ID != "") || (m.Test.AccountName != "") != (account.Name != "") {
-			return fmt.Errorf("the account is %+v in %s", account, a.body)
+			return fmt.Errorf("the account is %q, %q in %s", account.ID, account.Name, a.body)
 		}
 		if catalog.Expired(r.conn, a.status, a.header, a.body) {
 			return errors.New("a good answer counts as expired")
@@ -299,7 +299,7 @@ func (r *run) limits(m *claviger.AuthMethod, creds claviger.Credentials) error {
 			return err
 		}
 		if after, ok := catalog.Throttled(r.conn, a.status, a.header, time.Now()); !ok || after < 50*time.Second || after > 70*time.Second {
-			return fmt.Errorf("too many requests: %v, after %s, from %d %v", ok, after, a.status, a.header)
+			return fmt.Errorf("too many requests: %v, after %s, from %d", ok, after, a.status)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package simulate
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"claviger"
@@ -41,5 +42,17 @@ func (g *grant) assertionWrong(assertion string) string {
 	if f, ok := g.method.Field("subject"); ok && f.Required && said["sub"] == nil {
 		return "the assertion names no subject"
 	}
+	return ""
+}
+
+// serveInstallation answers an app that asks for an installation's token. Whose word it
+// is, knows has read.
+func (g *grant) serveInstallation(w http.ResponseWriter, in *request, v *Vendor) string {
+	if in.Method != http.MethodPost || len(in.body) > 0 {
+		return "an installation's token is asked for by a bare POST"
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.issue(w, v, "")
 	return ""
 }

@@ -300,14 +300,8 @@ func (g *grant) clientWrong(in *request, way claviger.ClientAuth) string {
 // serveToken answers a token request; the text says what was wrong with it.
 func (g *grant) serveToken(w http.ResponseWriter, in *request, v *Vendor) string {
 	rules := g.method.OAuth
-	if rules.Grant == claviger.GrantInstallation { // knows has read the app's word
-		if in.Method != http.MethodPost || len(in.body) > 0 {
-			return "an installation's token is asked for by a bare POST"
-		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.issue(w, v, "")
-		return ""
+	if rules.Grant == claviger.GrantInstallation {
+		return g.serveInstallation(w, in, v)
 	}
 	if want := map[string]string{"json": "application/json"}[rules.TokenRequestFormat]; in.Method != http.MethodPost || in.kind != orElse(want, "application/x-www-form-urlencoded") {
 		return fmt.Sprintf("%s of %q", in.Method, in.kind)
