@@ -118,9 +118,19 @@ func choicesOf(page broker.ConnectPage, token string) choices {
 	if len(page.Choices) == 0 {
 		out.Title = "There is nothing to connect"
 	}
+	consents := map[string]int{}
+	for _, c := range page.Choices {
+		if c.Consents {
+			consents[c.Connector.Key]++
+		}
+	}
 	for _, c := range page.Choices {
 		how := cmp.Or(c.Method.Label, c.Method.Key)
-		if c.Consents && c.Vendor != "" {
+		switch {
+		case !c.Consents || c.Vendor == "":
+		case consents[c.Connector.Key] > 1: // which of them it is, must be said
+			how += ", at " + c.Vendor
+		default:
 			how = "Sign in at " + c.Vendor
 		}
 		out.Choices = append(out.Choices, choice{
@@ -201,7 +211,7 @@ func (f *form) blame(e *claviger.Error) {
 	for i := range f.Fields {
 		x := &f.Fields[i]
 		if e.Param == x.Param {
-			x.Wrong = plain(e)
+			x.Wrong = strings.TrimSuffix(strings.TrimSuffix(plain(e), "."), strings.TrimSuffix(" "+x.Hint, ".")) // the hint stands there already
 			f.Notice = "Please check what you entered."
 			return
 		}
