@@ -46,7 +46,7 @@ func (b *Broker) TestIntegration(ctx context.Context, c claviger.Caller, key str
 	if err != nil {
 		return IntegrationReport{}, err
 	}
-	slots, err := b.db.Slots(ctx, &s)
+	slots, err := b.db.Slots(ctx, c.Scope, &s)
 	if err != nil {
 		return IntegrationReport{}, err
 	}

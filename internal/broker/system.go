@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -124,7 +125,9 @@ type upload struct {
 }
 
 // unchanged reports whether the manifest is the stored one.
-func (u *upload) unchanged() bool { return u.old.Version > 0 && u.out.System.Hash == u.old.Hash }
+func (u *upload) unchanged() bool {
+	return u.old.Version > 0 && bytes.Equal(u.out.System.Hash[:], u.old.Hash[:])
+}
 
 // draftSystem checks everything about an upload and answers what it will make.
 func (b *Broker) draftSystem(ctx context.Context, c claviger.Caller, in SystemUpload) (upload, error) {
@@ -140,7 +143,7 @@ func (b *Broker) draftSystem(ctx context.Context, c claviger.Caller, in SystemUp
 		return up, err
 	}
 	if up.old.Version > 0 {
-		if up.prior, err = b.storedManifest(ctx, &up.old, up.old.Version); err != nil {
+		if up.prior, err = b.storedManifest(ctx, c.Scope, &up.old, up.old.Version); err != nil {
 			return up, err
 		}
 	} else if err := b.checkSystemKey(ctx, c.Scope, in.Key); err != nil {
@@ -165,7 +168,7 @@ func (b *Broker) systemNow(ctx context.Context, s claviger.Scope, key string) (c
 	if err != nil {
 		return old, nil, err
 	}
-	slots, err := b.db.Slots(ctx, &old)
+	slots, err := b.db.Slots(ctx, s, &old)
 	return old, slots, err
 }
 
@@ -195,8 +198,8 @@ func parseManifest(in SystemDocuments) *manifest.Bundle {
 func (b *Broker) manifestPolicy() manifest.Policy { return manifest.Policy{AllowPlain: b.plainHTTP} }
 
 // storedManifest reads a stored version. It was accepted once.
-func (b *Broker) storedManifest(ctx context.Context, s *claviger.System, version int) (*manifest.Bundle, error) {
-	m, err := b.db.Manifest(ctx, s, version)
+func (b *Broker) storedManifest(ctx context.Context, scope claviger.Scope, s *claviger.System, version int) (*manifest.Bundle, error) {
+	m, err := b.db.Manifest(ctx, scope, s, version)
 	if err != nil {
 		return nil, absent(err, "version of the system")
 	}

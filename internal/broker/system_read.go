@@ -32,7 +32,7 @@ func (b *Broker) System(ctx context.Context, c claviger.Caller, key string, vers
 		version = s.Version
 	}
 	out := SystemShown{System: s}
-	if out.Manifest, err = b.db.Manifest(ctx, &s, version); err != nil {
+	if out.Manifest, err = b.db.Manifest(ctx, c.Scope, &s, version); err != nil {
 		return out, absent(err, "version of the system")
 	}
 	out.SystemDocuments, err = storedDocuments(out.Manifest)
@@ -66,7 +66,7 @@ func (b *Broker) SystemVersions(ctx context.Context, c claviger.Caller, key stri
 		return nil, false, err
 	}
 	p := Page{Limit: limit}
-	list, err := b.db.Manifests(ctx, &s, before, p.plusOne().Limit)
+	list, err := b.db.Manifests(ctx, c.Scope, &s, before, p.plusOne().Limit)
 	list, more := cut(p, list)
 	return list, more, err
 }
@@ -96,7 +96,7 @@ func (b *Broker) RollbackSystem(ctx context.Context, c claviger.Caller, key stri
 	if version < 1 || version >= s.Version {
 		return SystemUploaded{}, claviger.Invalid("version", "unknown_version", "Name a version before the present one, 1 to %d.", s.Version-1)
 	}
-	m, err := b.db.Manifest(ctx, &s, version)
+	m, err := b.db.Manifest(ctx, c.Scope, &s, version)
 	if err != nil {
 		return SystemUploaded{}, absent(err, "version of the system")
 	}
@@ -114,7 +114,7 @@ func (b *Broker) DeleteSystem(ctx context.Context, c claviger.Caller, key string
 	if err != nil {
 		return err
 	}
-	slots, err := b.db.Slots(ctx, &s)
+	slots, err := b.db.Slots(ctx, c.Scope, &s)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (b *Broker) SystemSlots(ctx context.Context, c claviger.Caller, key string)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := b.db.Slots(ctx, &s)
+	slots, err := b.db.Slots(ctx, c.Scope, &s)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func TestAbuse_264_KeysOfManifests(t *testing.T) {
 
 // secrets are credentials as people paste them.
 var secrets = []string{
-	"sk_live_4eC39HqLyjWDarjtT1zdp7dc", "hunter2", "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+	"sk_live_abcdefghijkl0123456789ABCD", "hunter2", "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "ghp_abcdefghijklABCDEFGHIJKL012345678901",
 	"Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "xoxb-123456789012-abcdefghijkl",
 }
 

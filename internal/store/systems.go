@@ -67,8 +67,11 @@ func scanSlot(r row) (claviger.Slot, error) {
 const slotsOf = "SELECT " + slotColumns + " FROM system_slots WHERE organization = $1 AND system = $2 ORDER BY position"
 
 // Slots lists a system's slots in the order of its manifest.
-func (db *DB) Slots(ctx context.Context, s *claviger.System) ([]claviger.Slot, error) {
-	return listControl(ctx, db, scanSlot, slotsOf, string(s.Organization), string(s.ID))
+func (db *DB) Slots(ctx context.Context, s claviger.Scope, of *claviger.System) ([]claviger.Slot, error) {
+	if err := covers(s, of.Organization, of.Workspace); err != nil {
+		return nil, err
+	}
+	return listControl(ctx, db, scanSlot, slotsOf, string(of.Organization), string(of.ID))
 }
 
 const manifestColumns = "system, version, hash, uploader, created_at"
@@ -93,17 +96,23 @@ func scanManifestFacts(r row, more ...any) (claviger.Manifest, error) {
 }
 
 // Manifest answers one version of a system's manifest.
-func (db *DB) Manifest(ctx context.Context, s *claviger.System, version int) (claviger.Manifest, error) {
+func (db *DB) Manifest(ctx context.Context, s claviger.Scope, of *claviger.System, version int) (claviger.Manifest, error) {
+	if err := covers(s, of.Organization, of.Workspace); err != nil {
+		return claviger.Manifest{}, err
+	}
 	return fromControl(ctx, db, scanWholeManifest, "SELECT "+manifestColumns+", document FROM system_manifests WHERE organization = $1 AND system = $2 AND version = $3",
-		string(s.Organization), string(s.ID), int64(version))
+		string(of.Organization), string(of.ID), int64(version))
 }
 
 // Manifests lists the versions of a system's manifest without their documents, the
 // newest first, those below the number before; zero is no bound.
-func (db *DB) Manifests(ctx context.Context, s *claviger.System, before, limit int) ([]claviger.Manifest, error) {
+func (db *DB) Manifests(ctx context.Context, s claviger.Scope, of *claviger.System, before, limit int) ([]claviger.Manifest, error) {
+	if err := covers(s, of.Organization, of.Workspace); err != nil {
+		return nil, err
+	}
 	return listControl(ctx, db, scanManifest, "SELECT "+manifestColumns+` FROM system_manifests
 		WHERE organization = $1 AND system = $2 AND ($3 = 0 OR version < $3) ORDER BY version DESC LIMIT $4`,
-		string(s.Organization), string(s.ID), int64(before), Page{Limit: limit}.limit())
+		string(of.Organization), string(of.ID), int64(before), Page{Limit: limit}.limit())
 }
 
 // SystemVersion is what an upload makes of a system.
@@ -304,15 +313,21 @@ type Certificate struct {
 }
 
 // PutCertificate keeps a system's newest certificate.
-func (tx *Tx) PutCertificate(ctx context.Context, s *claviger.System, c Certificate) error {
+func (tx *Tx) PutCertificate(ctx context.Context, s claviger.Scope, of *claviger.System, c Certificate) error {
+	if err := covers(s, of.Organization, of.Workspace); err != nil {
+		return err
+	}
 	_, err := tx.exec(ctx, `INSERT INTO system_certificates (organization, system, hash, level, document, created_at) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (organization, system) DO UPDATE SET hash = excluded.hash, level = excluded.level, document = excluded.document, created_at = excluded.created_at`,
-		string(s.Organization), string(s.ID), c.Hash[:], c.Level, filled(c.Document), millis(tx.db.now()))
+		string(of.Organization), string(of.ID), c.Hash[:], c.Level, filled(c.Document), millis(tx.db.now()))
 	return err
 }
 
 // Certificate answers a system's newest certificate.
-func (db *DB) Certificate(ctx context.Context, s *claviger.System) (Certificate, error) {
+func (db *DB) Certificate(ctx context.Context, s claviger.Scope, of *claviger.System) (Certificate, error) {
+	if err := covers(s, of.Organization, of.Workspace); err != nil {
+		return Certificate{}, err
+	}
 	return fromControl(ctx, db, func(r row) (Certificate, error) {
 		var c Certificate
 		var hash []byte
@@ -321,5 +336,5 @@ func (db *DB) Certificate(ctx context.Context, s *claviger.System) (Certificate,
 		copy(c.Hash[:], hash)
 		c.CreatedAt = fromMillis(created)
 		return c, err
-	}, "SELECT hash, level, document, created_at FROM system_certificates WHERE organization = $1 AND system = $2", string(s.Organization), string(s.ID))
+	}, "SELECT hash, level, document, created_at FROM system_certificates WHERE organization = $1 AND system = $2", string(of.Organization), string(of.ID))
 }

@@ -45,10 +45,10 @@ func TestSystemsAreKeptInVersions(t *testing.T) {
 		if got != second {
 			t.Errorf("read back %+v, want %+v", got, second)
 		}
-		if first := ok(f.Manifest(t.Context(), &got, 1))(t); string(first.Document) != `{"v":1}` || first.Hash != (claviger.Contract{1}) {
+		if first := ok(f.Manifest(t.Context(), mine.bound, &got, 1))(t); string(first.Document) != `{"v":1}` || first.Hash != (claviger.Contract{1}) {
 			t.Errorf("the first manifest is %+v", first)
 		}
-		if all := ok(f.Manifests(t.Context(), &got, 2, 10))(t); len(all) != 1 || all[0].Version != 1 || all[0].Document != nil {
+		if all := ok(f.Manifests(t.Context(), mine.scope, &got, 2, 10))(t); len(all) != 1 || all[0].Version != 1 || all[0].Document != nil {
 			t.Errorf("the versions below 2 are %+v", all)
 		}
 		place := ok(f.SlotOf(t.Context(), mine.scope, "conn_1"))(t)
@@ -93,15 +93,15 @@ func TestADeletedSystemLeavesNothingButItsConnectorsVersions(t *testing.T) {
 		mine := f.tenant("mine")
 		old := mine.upload("{}", claviger.Slot{Key: "default"})
 		f.do(func(ctx context.Context, tx *store.Tx) error {
-			return tx.PutCertificate(ctx, &old, store.Certificate{Hash: old.Hash, Level: "GOLD", Document: []byte("{}")})
+			return tx.PutCertificate(ctx, mine.scope, &old, store.Certificate{Hash: old.Hash, Level: "GOLD", Document: []byte("{}")})
 		})
-		if c := ok(f.Certificate(t.Context(), &old))(t); c.Level != "GOLD" || c.Hash != old.Hash {
+		if c := ok(f.Certificate(t.Context(), mine.scope, &old))(t); c.Level != "GOLD" || c.Hash != old.Hash {
 			t.Errorf("the certificate is %+v", c)
 		}
 		f.do(func(ctx context.Context, tx *store.Tx) error { return tx.DeleteSystem(ctx, mine.scope, "crm") })
 		_, err := f.System(t.Context(), mine.scope, "crm")
 		wants(t, err, store.ErrNotFound)
-		_, err = f.Certificate(t.Context(), &old)
+		_, err = f.Certificate(t.Context(), mine.scope, &old)
 		wants(t, err, store.ErrNotFound)
 		again := mine.upload("{}", claviger.Slot{Key: "default"})
 		if again.ID == old.ID || again.Version != 1 || again.Connector != 2 {

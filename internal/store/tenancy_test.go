@@ -15,6 +15,7 @@ import (
 // victim is what a foreigner must not reach: one row of each kind.
 type victim struct {
 	*tenant
+	system      claviger.System
 	user        claviger.UserID
 	application claviger.ApplicationID
 	key         claviger.KeyID
@@ -51,7 +52,10 @@ func (f *fixture) victim(name string) *victim {
 	f.in(claviger.DefaultRegion, func(ctx context.Context, tx *store.Tx) error {
 		return tx.AddUsage(ctx, []claviger.UsageRow{{Organization: v.org.ID, Workspace: v.workspace.ID, Connection: v.connection, Hour: f.time(), Calls: 1}})
 	})
-	v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: []string{victimsSecret}})
+	v.system = v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: []string{victimsSecret}})
+	f.do(func(ctx context.Context, tx *store.Tx) error {
+		return tx.PutCertificate(ctx, v.scope, &v.system, store.Certificate{Level: "BRONZE"})
+	})
 	v.subscribe()
 	v.beginConnecting()
 	v.revokeOne()
@@ -159,6 +163,21 @@ var scopedMethods = map[string]struct {
 	}},
 	"DB.Systems": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Systems(ctx, s, store.Page{}))
+	}},
+	"DB.Slots": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Slots(ctx, s, &v.system))
+	}},
+	"DB.Manifest": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Manifest(ctx, s, &v.system, 1))
+	}},
+	"DB.Manifests": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return seen(f.Manifests(ctx, s, &v.system, 0, 1))
+	}},
+	"DB.Certificate": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit1(f.Certificate(ctx, s, &v.system))
+	}},
+	"Tx.PutCertificate": {false, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		return hit(tx.PutCertificate(ctx, s, &v.system, store.Certificate{Level: "BRONZE"}))
 	}},
 	"DB.SlotOf": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.SlotOf(ctx, s, v.connection))
