@@ -102,7 +102,7 @@ func TestDiscover_FromConsentToRevocation(t *testing.T) {
 		}
 		_, err = x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "finder", AuthMethod: "oauth", Name: "foreign", Settings: map[string]string{"site": "acme"}})
 		refused(t, err, 422, "unknown_setting")
-		_, err = x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "finder", Name: "no-method"})
+		_, err = x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "finder", AuthMethod: "other", Name: "no-method"})
 		refused(t, err, 422, "unknown_auth_method")
 	})
 }
