@@ -150,9 +150,6 @@ func (r *redemption) poll(ctx context.Context) (next time.Duration, err error) {
 	if err != nil || wait > 0 {
 		return wait, err
 	}
-	if err := r.discover(ctx, ""); err != nil {
-		return 0, err
-	}
 	if err := r.identify(ctx); err != nil {
 		return 0, err
 	}
