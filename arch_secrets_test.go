@@ -136,7 +136,7 @@ func scopeless() map[string]string {
 		"a browser that leaves for a vendor or comes back has nothing but this":  "ConnectFlowByID ConnectFlowByState",
 		"stands on pages for people who are signed in nowhere":                   "Branding",
 		"a webhook's address is all that a vendor brings":                        "SystemAt",
-		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting",
+		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting PurgeInbound PurgePrevious",
 		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
 		"tells the background what to look after, by id alone":              "DueGrants StaleConnectFlows",
 		"revokes what an organization's own, decided deletion left":         "AddRevocations Revocation SaveRevocation ShowRevocations DueRevocations NextRevocation OverdueRevocations",

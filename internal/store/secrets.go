@@ -147,7 +147,8 @@ func (tx *Tx) ResealSecret(ctx context.Context, s claviger.Scope, path string, v
 	return tx.AddChange(ctx, changeSecret, path)
 }
 
-// DeleteSecret destroys a secret's ciphertext; only the last number stays.
+// DeleteSecret destroys a secret's ciphertexts, the one that was replaced included; only
+// the last number stays.
 func (tx *Tx) DeleteSecret(ctx context.Context, s claviger.Scope, path string) error {
 	if err := organizationWide(s); err != nil {
 		return err
@@ -155,6 +156,9 @@ func (tx *Tx) DeleteSecret(ctx context.Context, s claviger.Scope, path string) e
 	err := mustTouch(ctx, tx.q, ErrNotFound, "UPDATE secrets SET sealed = NULL, updated_at = $1 WHERE organization = $2 AND path = $3 AND sealed IS NOT NULL",
 		millis(tx.db.now()), string(s.Organization()), path)
 	if err != nil {
+		return err
+	}
+	if err := tx.forgetPrevious(ctx, s, path); err != nil {
 		return err
 	}
 	return tx.AddChange(ctx, changeSecret, path)
