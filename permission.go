@@ -13,6 +13,7 @@ type Verb string
 const (
 	OrganizationsRead   Verb = "organizations:read"
 	OrganizationsCreate Verb = "organizations:create"
+	OrganizationsUpdate Verb = "organizations:update" // its policy
 	WorkspacesRead      Verb = "workspaces:read"
 	WorkspacesCreate    Verb = "workspaces:create"
 	WorkspacesUpdate    Verb = "workspaces:update"
@@ -61,6 +62,9 @@ const (
 	EventsReplay        Verb = "events:replay"
 	WebhooksReceive     Verb = "webhooks:receive" // verify a delivery; claviger's own act
 	WebhooksProcess     Verb = "webhooks:process" // act on a delivery; claviger's own act
+	SessionsCreate      Verb = "sessions:create"  // sign in; the act of a person who has proven who they are
+	SessionsDelete      Verb = "sessions:delete"  // sign out, end a session of one's own
+	SignInsUpdate       Verb = "sign-ins:update"  // choose how to sign in: password, second factor; a link to do so
 	// AuthenticationFail is no permission: the ledger uses it for a token that was refused.
 	AuthenticationFail Verb = "authentication:fail"
 )
@@ -75,7 +79,8 @@ var verbs = []Verb{
 	ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun,
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
 	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh, ConnectionsRevoke,
-	SystemsRead, SystemsWrite, SystemsDelete, SystemsTest, EventsRead, EventsReplay, WebhooksReceive, WebhooksProcess,
+	SystemsRead, SystemsWrite, SystemsDelete, SystemsTest, EventsRead, EventsReplay, WebhooksReceive, WebhooksProcess, OrganizationsUpdate,
+	SessionsCreate, SessionsDelete, SignInsUpdate,
 }
 
 // Permissions is a set of verbs. Two sets are equal if they hold the same verbs.
@@ -157,7 +162,7 @@ func (r Role) Permissions() Permissions {
 	case RoleAdmin:
 		return without(OrganizationsCreate, KeysRotate)
 	case RoleDeveloper:
-		return without(OrganizationsCreate, KeysRotate, UsersCreate, UsersUpdate, UsersDelete,
+		return without(OrganizationsCreate, OrganizationsUpdate, KeysRotate, UsersCreate, UsersUpdate, UsersDelete,
 			ApplicationsCreate, ApplicationsDelete, WorkspacesDelete, TokensRevoke, AuditRead)
 	case RoleOperator:
 		return with(OrganizationsRead, WorkspacesRead, ConnectorsRead, ConnectionsRead, ConnectionsTest, ConnectionsProxy,

@@ -125,3 +125,10 @@ type Change struct {
 	ID       string // the row's id; for token hashes their hex
 	At       time.Time
 }
+
+// Policy is what an organization allows that is refused by default.
+type Policy struct {
+	// SyncFallback lets background work of a system without a syncExecution slot use its
+	// api slot, if no person stands behind that. The ledger then names the api slot.
+	SyncFallback bool
+}

@@ -51,3 +51,8 @@ type CreateWorkspace struct {
 type UpdateWorkspace struct {
 	Name string `json:"name" minLength:"1" maxLength:"255" doc:"A new name"`
 }
+
+// Policy is what an organization allows that is refused by default.
+type Policy struct {
+	SyncFallback bool `json:"syncFallback" doc:"Background work of a system without a syncExecution slot may use its api slot, if no person stands behind that"`
+}

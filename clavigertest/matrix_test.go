@@ -190,6 +190,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"putReturnURLs":        func() any { return map[string][]string{"urls": {"https://app.example/done"}} },
 		"putBranding":          func() any { return map[string]string{"name": "Acme", "color": "#0b57d0"} },
 		"putSecret":            func() any { return map[string]string{"value": "other"} },
+		"putPolicy":            func() any { return api.Policy{} },
 		"putSystem":            func() any { return systemBody(path[strings.LastIndexByte(path, '/')+1:], "third") },
 		"validateSystem":       func() any { return api.SystemDocuments{} },
 		"rollbackSystem":       func() any { return api.SystemRollback{Version: 1} },

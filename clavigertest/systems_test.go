@@ -138,6 +138,39 @@ func TestAbuse_069_118_AMissingSlotBorrowsNothing(t *testing.T) {
 	}
 }
 
+func TestABridgeNeedsItsSlotUnlessThePolicySaysOtherwise(t *testing.T) {
+	vendor := acme.Start(t)
+	s := clavigertest.Start(t, clavigertest.Options{EgressAllow: vendor.Addr()})
+	c := s.Client(s.Key)
+	var whole struct {
+		Key             string            `json:"key"`
+		DisplayName     string            `json:"displayName"`
+		Description     string            `json:"description"`
+		Type            string            `json:"type"`
+		Authentications []json.RawMessage `json:"authentications"`
+	}
+	if err := json.Unmarshal(crm("http://"+vendor.Addr()+acme.Base), &whole); err != nil {
+		t.Fatal(err)
+	}
+	whole.Authentications = whole.Authentications[:1] // api alone
+	document, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := json.RawMessage(`{"key": "people", "displayName": "People", "systemKey": "example-crm", "entityType": "recordStorage", "resourceType": "person",
+		"primaryKey": ["id"], "externalId": "id", "fieldMappings": {"attributes": {"id": {"expression": "{{raw.id}}", "type": "string", "indexed": true}}}, "syncBridge": "master"}`)
+	up := api.SystemUpload{System: document, DataSources: []json.RawMessage{source}}
+	if _, err := c.PutSystem(t.Context(), "example-crm", up); !client.HasCode(err, "missing_slot") || !strings.Contains(err.Error(), "claviger repair example-crm --slots") {
+		t.Errorf("by default: %v", err)
+	}
+	if _, err := c.PutPolicy(t.Context(), api.Policy{SyncFallback: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PutSystem(t.Context(), "example-crm", up); err != nil {
+		t.Errorf("with the fallback allowed: %v", err)
+	}
+}
+
 func TestAMovedDestinationDropsTheSecret(t *testing.T) {
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 		s, vendor, c := crmServer(t, engine)

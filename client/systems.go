@@ -60,3 +60,13 @@ func (c *Client) Slots(ctx context.Context, key string) ([]api.Slot, error) {
 func (c *Client) TestIntegration(ctx context.Context, key string) (api.IntegrationReport, error) {
 	return post[api.IntegrationReport](ctx, c, systemPath(key, "/test-integration"), nil, nil)
 }
+
+// Policy answers what the organization allows that is refused by default.
+func (c *Client) Policy(ctx context.Context) (api.Policy, error) {
+	return get[api.Policy](ctx, c, "/v1/policy", nil)
+}
+
+// PutPolicy replaces it.
+func (c *Client) PutPolicy(ctx context.Context, in api.Policy) (api.Policy, error) {
+	return put[api.Policy](ctx, c, "/v1/policy", in, "")
+}

@@ -29,44 +29,76 @@ type (
 
 // apiSlot answers the slot for calls of a system: the named one, or the default.
 func (b *Broker) apiSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (apiSlot, error) {
-	s, err := b.slotFor(ctx, c, v, system, claviger.UsageAPI, key)
-	return apiSlot{s}, err
-}
-
-// syncSlot answers the slot for background work of a system.
-func (b *Broker) syncSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (syncSlot, error) {
-	s, err := b.slotFor(ctx, c, v, system, claviger.UsageSyncExecution, key)
-	return syncSlot{s}, err
+	s, slots, err := b.systemOf(ctx, c, v, system)
+	if err != nil {
+		return apiSlot{}, err
+	}
+	slot, err := b.slotFor(ctx, c, v, &s, pick(slots, claviger.UsageAPI, key), claviger.UsageAPI)
+	return apiSlot{slot}, err
 }
 
 // webhookSlot answers the slot that verifies what is sent to a system.
 func (b *Broker) webhookSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (webhookSlot, error) {
-	s, err := b.slotFor(ctx, c, v, system, claviger.UsageWebhookInbound, key)
-	return webhookSlot{s}, err
-}
-
-// slotFor finds a system's slot of one usage, whose connection may be used. A slot that
-// is missing is a refusal that names the usage and the way out.
-func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb, system string, u claviger.Usage, key string) (slotted, error) {
 	s, slots, err := b.systemOf(ctx, c, v, system)
 	if err != nil {
-		return slotted{}, err
+		return webhookSlot{}, err
 	}
-	out := slotted{system: &s}
-	found := false
-	for i := range slots {
-		if slots[i].Usage == u && (key == slots[i].Key || key == "" && (!found || slots[i].Rank() > out.slot.Rank())) {
-			out.slot, found = slots[i], true
+	slot, err := b.slotFor(ctx, c, v, &s, pick(slots, claviger.UsageWebhookInbound, key), claviger.UsageWebhookInbound)
+	return webhookSlot{slot}, err
+}
+
+// syncSlot answers the slot for background work of a system. Without one it is the api
+// slot, only if the organization's policy says so and no person stands behind that.
+func (b *Broker) syncSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (syncSlot, error) {
+	s, slots, err := b.systemOf(ctx, c, v, system)
+	if err != nil {
+		return syncSlot{}, err
+	}
+	found := pick(slots, claviger.UsageSyncExecution, key)
+	if found == nil && key == "" {
+		if fallback, ok, err := b.serviceSlot(ctx, c, v, &s, slots); ok || err != nil {
+			return syncSlot{fallback}, err
 		}
 	}
+	slot, err := b.slotFor(ctx, c, v, &s, found, claviger.UsageSyncExecution)
+	return syncSlot{slot}, err
+}
+
+// serviceSlot answers a system's api slot, and whether it may serve background work.
+func (b *Broker) serviceSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, s *claviger.System, slots []claviger.Slot) (slotted, bool, error) {
+	policy, err := b.db.Policy(ctx, c.Scope)
+	api := pick(slots, claviger.UsageAPI, "")
+	if err != nil || !policy.SyncFallback || api == nil || api.Auth != claviger.SlotCredential {
+		return slotted{}, false, err
+	}
+	slot, err := b.slotFor(ctx, c, v, s, api, claviger.UsageAPI)
+	return slot, err == nil && !consents(slot.live.method), err
+}
+
+// pick answers the named slot of a usage, or its default; nil if there is none.
+func pick(slots []claviger.Slot, u claviger.Usage, key string) *claviger.Slot {
+	var best *claviger.Slot
+	for i := range slots {
+		s := &slots[i]
+		if s.Usage == u && (key == s.Key || key == "" && (best == nil || s.Rank() > best.Rank())) {
+			best = s
+		}
+	}
+	return best
+}
+
+// slotFor makes a slot ready for its usage: its connection may be used. A slot that is
+// missing is a refusal that names the usage and the way out.
+func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb, s *claviger.System, slot *claviger.Slot, u claviger.Usage) (slotted, error) {
 	r := s.Resource()
 	r.Usage = u
-	if !found {
+	if slot == nil {
 		return slotted{}, b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
 	}
-	id, err := b.slotConnection(ctx, c, &s, &out.slot)
+	out := slotted{system: s, slot: *slot}
+	id, err := b.slotConnection(ctx, c, s, slot)
 	if errors.Is(err, store.ErrNotFound) {
-		return slotted{}, b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
+		err = b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
 	}
 	if err != nil {
 		return slotted{}, err

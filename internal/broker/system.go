@@ -139,7 +139,7 @@ func (b *Broker) draftSystem(ctx context.Context, c claviger.Caller, in SystemUp
 	if v := in.ExpectedVersion; v != nil && *v != up.old.Version {
 		return up, versionConflict(in.Key, up.old.Version)
 	}
-	if up.next, up.out.Warnings, err = b.checkedManifest(in.Key, in.SystemDocuments); err != nil {
+	if up.next, up.out.Warnings, err = b.checkedManifest(ctx, c.Scope, in.Key, in.SystemDocuments); err != nil {
 		return up, err
 	}
 	if up.old.Version > 0 {
@@ -174,9 +174,13 @@ func (b *Broker) systemNow(ctx context.Context, s claviger.Scope, key string) (c
 
 // checkedManifest reads documents and refuses what is wrong with them; the warnings are
 // answered.
-func (b *Broker) checkedManifest(key string, in SystemDocuments) (*manifest.Bundle, []SystemFault, error) {
+func (b *Broker) checkedManifest(ctx context.Context, s claviger.Scope, key string, in SystemDocuments) (*manifest.Bundle, []SystemFault, error) {
+	policy, err := b.manifestPolicy(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
 	bundle := parseManifest(in)
-	faults := manifest.Validate(bundle, b.manifestPolicy())
+	faults := manifest.Validate(bundle, policy)
 	if refusal := manifest.Refusal(faults); refusal != nil {
 		return nil, nil, refusal
 	}
@@ -194,8 +198,6 @@ func parseManifest(in SystemDocuments) *manifest.Bundle {
 	}
 	return manifest.Parse(manifest.Part{Name: "system", Data: in.System}, parts)
 }
-
-func (b *Broker) manifestPolicy() manifest.Policy { return manifest.Policy{AllowPlain: b.plainHTTP} }
 
 // storedManifest reads a stored version. It was accepted once.
 func (b *Broker) storedManifest(ctx context.Context, scope claviger.Scope, s *claviger.System, version int) (*manifest.Bundle, error) {

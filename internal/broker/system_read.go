@@ -84,7 +84,11 @@ func (b *Broker) ValidateSystem(ctx context.Context, c claviger.Caller, key stri
 		}
 		in = shown.SystemDocuments
 	}
-	return manifest.Validate(parseManifest(in), b.manifestPolicy()), nil
+	policy, err := b.manifestPolicy(ctx, c.Scope)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Validate(parseManifest(in), policy), nil
 }
 
 // RollbackSystem makes an older version's manifest the next version.

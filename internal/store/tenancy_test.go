@@ -54,7 +54,9 @@ func (f *fixture) victim(name string) *victim {
 	})
 	v.system = v.upload("{}", claviger.Slot{Key: "default", Connection: v.connection, Awaiting: []string{victimsSecret}})
 	f.do(func(ctx context.Context, tx *store.Tx) error {
-		return tx.PutCertificate(ctx, v.scope, &v.system, store.Certificate{Level: "BRONZE"})
+		return errors.Join(
+			tx.PutCertificate(ctx, v.scope, &v.system, store.Certificate{Level: "BRONZE"}),
+			tx.PutPolicy(ctx, v.scope, claviger.Policy{SyncFallback: true}))
 	})
 	v.subscribe()
 	v.beginConnecting()
@@ -163,6 +165,19 @@ var scopedMethods = map[string]struct {
 	}},
 	"DB.Systems": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Systems(ctx, s, store.Page{}))
+	}},
+	"DB.Policy": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		p, err := f.Policy(ctx, s)
+		if !p.SyncFallback {
+			return 0, err
+		}
+		return 1, err
+	}},
+	"Tx.PutPolicy": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
+		if s.Organization() != v.org.ID {
+			return 0, tx.PutPolicy(ctx, s, claviger.Policy{}) // one's own
+		}
+		return hit(tx.PutPolicy(ctx, s, claviger.Policy{}))
 	}},
 	"DB.Slots": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Slots(ctx, s, &v.system))

@@ -21,6 +21,8 @@ func (s *surface) mountSystems(a *wire.API) {
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/validate", "validateSystem", "Check documents as an upload would, and change nothing", claviger.SystemsRead)), s.validateSystem)
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/rollback", "rollbackSystem", "Make an older version's manifest the next version", claviger.SystemsWrite)), s.rollbackSystem)
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/test-integration", "testIntegration", "Try every slot with its own credential", claviger.SystemsTest)), s.testIntegration)
+	wire.Handle(a, wide("GET", "/v1/policy", "getPolicy", "What the organization allows that is refused by default", claviger.OrganizationsRead), s.getPolicy)
+	wire.Handle(a, wide("PUT", "/v1/policy", "putPolicy", "Replace what the organization allows that is refused by default", claviger.OrganizationsUpdate), s.putPolicy)
 	for kind, text := range s.core.ManifestSchemas() {
 		route := both("GET", "/v1/schemas/"+kind+".json", kind+"Schema", "The JSON Schema of "+kind+" documents", "")
 		route.Public, route.Kinds, route.Tags = true, nil, []string{"systems"}
@@ -118,3 +120,17 @@ func (s *surface) testIntegration(ctx context.Context, c claviger.Caller, in *By
 	report, err := s.core.TestIntegration(ctx, c, in.Key)
 	return answer(integrationReport(report), err)
 }
+
+func (s *surface) getPolicy(ctx context.Context, c claviger.Caller, _ *struct{}) (*out[api.Policy], error) {
+	p, err := s.core.Policy(ctx, c)
+	return answer(policy(p), err)
+}
+
+type putPolicy struct{ Body api.Policy }
+
+func (s *surface) putPolicy(ctx context.Context, c claviger.Caller, in *putPolicy) (*out[api.Policy], error) {
+	p, err := s.core.PutPolicy(ctx, c, claviger.Policy{SyncFallback: in.Body.SyncFallback})
+	return answer(policy(p), err)
+}
+
+func policy(p claviger.Policy) api.Policy { return api.Policy{SyncFallback: p.SyncFallback} }
