@@ -203,6 +203,7 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	}
 	var grant store.Grant
 	failpoint.Hit("refresh.lease.before")
+	asked := v.now()
 	err = v.db.InTx(ctx, region, func(tx *store.Tx) (err error) {
 		grant, err = tx.LeaseGrant(ctx, f.scope, f.id, v.keep.Node, v.keep.Lease)
 		return err
@@ -217,7 +218,7 @@ func (f *flight) once(ctx context.Context) (again bool, err error) {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return f.answered(), err
 	}
-	h := &holding{flight: f, region: region, grant: grant}
+	h := &holding{flight: f, region: region, grant: grant, leased: asked}
 	if err != nil { // the connection is gone, and the answer has nowhere to go
 		return h.discard(ctx)
 	}

@@ -21,7 +21,7 @@ type holding struct {
 	grant  store.Grant
 	ticket *gate.Ticket
 	ending gate.Ending
-	leased time.Time // when the lease was taken, by the process's clock
+	leased time.Time // just before the lease was taken, by the process's clock
 }
 
 // party is whom a flight speaks to, and with what.
@@ -38,7 +38,6 @@ type party struct {
 // hold does what the row needs now. again asks for another lease: the answer could not
 // be stored under this one.
 func (h *holding) hold(ctx context.Context) (again bool, err error) {
-	h.leased = h.vault.now()
 	stop := h.beat(ctx)
 	defer func() { stop(); h.release(ctx) }()
 	// Inside the lease again: what was read before it may be of before somebody else's
@@ -373,7 +372,8 @@ func (h *holding) repeatable() bool {
 	case rules.Refresh.Rotates || h.grant.Rotates:
 		// By the lease's own clock up to the lease, by ours from there.
 		elapsed := h.grant.LeaseUntil.Add(-h.vault.keep.Lease).Sub(h.grant.IntentAt) + h.vault.now().Sub(h.leased)
-		return elapsed < rules.Refresh.Grace
+		// Without a grace never, however the clocks are rounded.
+		return rules.Refresh.Grace > 0 && elapsed < rules.Refresh.Grace
 	}
 	return true
 }
