@@ -83,7 +83,7 @@ func rooms() []room {
 		{internal + "surface/connect", surface, thin},
 		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},
-		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "hookverify", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, rehearses documents, and prints what the ledger's verification found"},
+		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "hookverify", "manifest", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, checks and rehearses documents, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},
 		{module + "/bench", []string{anything}, "a measuring tool"},
 	}

@@ -55,7 +55,9 @@ func (p *program) root() *cobra.Command {
 	clients := []*cobra.Command{
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.doctorCommand(), p.versionCommand(),
+		p.systemCommand(), p.dataSourceCommand(), p.resolveCommand(),
 	}
+	clients = append(clients, p.systemShortForms()...)
 	for _, c := range clients {
 		c.PersistentFlags().StringVar(&p.url, "url", "", "address of the server (CLAVIGER_URL)")
 		c.PersistentFlags().StringVar(&p.profile, "profile", "", "name of a login, for several servers (CLAVIGER_PROFILE)")

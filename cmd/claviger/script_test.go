@@ -37,6 +37,13 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"capture": capture,
+			"seen":    seen,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "crm" {
+				return hasCRM(), nil
+			}
+			return false, fmt.Errorf("no such condition: %s", name)
 		},
 	})
 }
@@ -47,10 +54,14 @@ func setUp(e *testscript.Env) error {
 	server := httptest.NewUnstartedServer(nil)
 	address := server.Listener.Addr().String()
 	data := filepath.Join(e.WorkDir, "data")
-	a, err := app.Open(e.T().(testing.TB).Context(), app.Config{
+	config := app.Config{
 		Settings: app.Settings{Data: data, PublicURL: "http://" + address, EgressAllow: vendor.Listener.Addr().String()},
 		Log:      slog.New(slog.DiscardHandler),
-	})
+	}
+	if err := serveCRM(e, &config); err != nil {
+		return err
+	}
+	a, err := app.Open(e.T().(testing.TB).Context(), config)
 	if err != nil {
 		return err
 	}

@@ -132,17 +132,7 @@ func (p *program) saveConfig(s stored) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("store the configuration: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+configFile+"-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("store the configuration: %w", err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := replaceFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("store the configuration: %w", err)
 	}
 	return nil

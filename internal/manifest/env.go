@@ -156,6 +156,20 @@ func (c *validator) checkEnv(b *Bundle) {
 	}
 }
 
+// EnvTemplate answers the env.template that names every reference of the system once, in
+// the order of the slots.
+func (b *Bundle) EnvTemplate() []byte {
+	var out []byte
+	seen := map[string]bool{}
+	for _, r := range b.References() {
+		if !seen[r.Path] {
+			out = append(out, envLine(r.Path)+"\n"...)
+		}
+		seen[r.Path] = true
+	}
+	return out
+}
+
 // envLine answers the line that names a reference.
 func envLine(path string) string {
 	return "KV_" + strings.Map(func(r rune) rune {

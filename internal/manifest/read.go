@@ -183,6 +183,17 @@ func (b *Bundle) SystemDocument() []byte {
 	return b.system.root.AppendJSON(nil)
 }
 
+// DataSourceDocument is [Bundle.SystemDocument] of the data source i.
+func (b *Bundle) DataSourceDocument(i int) []byte {
+	if b.data[i].root == nil {
+		return nil
+	}
+	return b.data[i].root.AppendJSON(nil)
+}
+
+// DataSourceFile is the name of the file, as faults call it, of the data source i.
+func (b *Bundle) DataSourceFile(i int) string { return b.data[i].name }
+
 // Document answers {"dataSources":[...],"system":{...}} in canonical JSON, the data
 // sources in the order of their keys: what [Open] reads. nil if one of them is not
 // well-formed.

@@ -16,7 +16,8 @@ import (
 type RepairOptions struct {
 	// Auth changes the default api slot to a method; empty leaves it.
 	Auth Method
-	// Slots adds a webhookInbound and a syncExecution slot where there is none.
+	// Slots adds a webhookInbound and a syncExecution slot where there is none, and lets
+	// a syncExecution slot with a person's grant get tokens with client credentials.
 	Slots bool
 }
 
@@ -63,6 +64,7 @@ func Repair(b *Bundle, opts RepairOptions) (*Repaired, error) {
 		m.auth(opts.Auth)
 	}
 	if opts.Slots {
+		m.serviceGrants()
 		m.add(claviger.UsageWebhookInbound, "webhook", m.webhookCredential())
 		m.add(claviger.UsageSyncExecution, "sync-worker", m.syncCredential())
 	}
@@ -390,13 +392,35 @@ func (m *mender) syncCredential() func(string) *yaml.Node {
 			variables = copyOf(v)
 		}
 		if method == MethodOAuth2 || method == MethodAAD {
-			set(variables, "grantType", scalar("client_credentials"))
-			remove(variables, "authorizationUrl")
+			asService(variables)
 		}
 		fresh := mapping()
 		set(fresh, "variables", variables)
 		return m.credential(method, fresh, key)
 	}
+}
+
+// serviceGrants takes people's grants from slots that work without a person.
+func (m *mender) serviceGrants() {
+	for _, slot := range m.slots.Content {
+		credential := value(slot, "credential")
+		method := Method(textOf(credential, "method"))
+		if textOf(slot, "usage") != string(claviger.UsageSyncExecution) || method != MethodOAuth2 && method != MethodAAD {
+			continue
+		}
+		if variables := value(credential, "variables"); variables != nil && variables.Kind == yaml.MappingNode && textOf(variables, "grantType") != serviceGrant {
+			asService(variables)
+			m.changed = true
+		}
+	}
+}
+
+// serviceGrant is the grant of a client that acts for itself.
+const serviceGrant = "client_credentials"
+
+func asService(variables *yaml.Node) {
+	set(variables, "grantType", scalar(serviceGrant))
+	remove(variables, "authorizationUrl")
 }
 
 // copyOf answers a tree that shares nothing with n and has none of its comments.

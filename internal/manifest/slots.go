@@ -92,13 +92,16 @@ func (c *validator) checkSlot(s slotPlace) {
 	}
 	background := s.Usage == claviger.UsageSyncExecution || s.Usage == claviger.UsageWebhookInbound
 	if background && s.Delegated() {
-		at := s.credential.get("method")
+		at, repair := s.credential.get("method"), ""
+		if s.Usage == claviger.UsageSyncExecution {
+			repair = c.repair("--slots")
+		}
 		if s.AuthType == AuthProvider {
-			at = s.at.get("authType")
+			at, repair = s.at.get("authType"), ""
 		} else if v := s.credential.get("variables").get("grantType"); v.node != nil {
 			at = v
 		}
-		c.fail(at, CodeDelegated, "use client credentials, an API key or another credential of a service", "", "a person's grant cannot serve %s", s.Usage)
+		c.fail(at, CodeDelegated, "use client credentials, an API key or another credential of a service", repair, "a person's grant cannot serve %s", s.Usage)
 	}
 	if s.AuthType == AuthCredential || s.single {
 		c.checkMethod(s)
