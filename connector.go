@@ -121,6 +121,9 @@ const (
 	AuthBasic  AuthType = "basic"
 	AuthBearer AuthType = "bearer"
 	AuthCustom AuthType = "custom"
+	// AuthMTLS shows a client certificate in the TLS handshake (RFC 8446, section 4.4.2): its
+	// fields certificate and privateKey are PEM, the chain's leaf first.
+	AuthMTLS AuthType = "mtls"
 	// AuthInbound holds what checks who sends; no call can be made with it.
 	AuthInbound AuthType = "inbound"
 )

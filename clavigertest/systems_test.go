@@ -1,10 +1,15 @@
 package clavigertest_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"claviger/api"
@@ -279,4 +284,39 @@ func TestASlotGetsItsOwnTokens(t *testing.T) {
 			t.Errorf("the vendor was asked for tokens %d times, want once", n)
 		}
 	})
+}
+
+func TestASlotShowsItsCertificate(t *testing.T) {
+	private, _, certificate := signing(t)
+	other, _, _ := signing(t)
+	var shown atomic.Int64
+	vendor := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) == 1 {
+			shown.Add(1)
+		}
+		_, _ = w.Write([]byte("{}"))
+	}))
+	vendor.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	vendor.StartTLS()
+	t.Cleanup(vendor.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(vendor.Certificate())
+	s := clavigertest.Start(t, clavigertest.Options{EgressAllow: vendor.Listener.Addr().String(), RootCAs: roots})
+	c := s.Client(s.Key)
+	document := strings.ReplaceAll(`{"key": "crm", "displayName": "CRM", "description": "A CRM.", "type": "custom",
+		"authentications": [{"key": "default", "usage": "api", "authType": "credential", "credential": {"method": "certificate",
+		"variables": {"baseUrl": "BASE", "testEndpoint": "/health"},
+		"security": {"certificate": "kv://crm/certificate", "privateKey": "kv://crm/privateKey"}}}]}`, "BASE", vendor.URL)
+	if _, err := c.PutSystem(t.Context(), "crm", api.SystemUpload{System: json.RawMessage(document)}); err != nil {
+		t.Fatal(err)
+	}
+	setSecrets(t, c, "crm/certificate", certificate, "crm/privateKey", other)
+	report, err := c.TestIntegration(t.Context(), "crm")
+	if err != nil || report.Status != "failed" || report.Slots[0].Code != "invalid_format" {
+		t.Errorf("with another certificate's key: %+v %v", report, err)
+	}
+	setSecrets(t, c, "crm/privateKey", private)
+	if report, err = c.TestIntegration(t.Context(), "crm"); err != nil || report.Status != "passed" || shown.Load() != 1 {
+		t.Errorf("with its own: %+v %v, shown %d times", report, err, shown.Load())
+	}
 }

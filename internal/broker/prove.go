@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"slices"
@@ -17,6 +18,14 @@ import (
 // wants another nonce has looked at nothing else (RFC 9449, section 9), so that a request
 // whose body is still there goes once more.
 func (b *Broker) send(ctx context.Context, l *live, req *http.Request, creds claviger.Credentials) (*http.Response, error) {
+	if l.method.Type == claviger.AuthMTLS {
+		dest := l.dest
+		var err error
+		if dest.Certificate, err = clientCertificate(creds); err != nil {
+			return nil, err
+		}
+		return b.egress.Do(ctx, dest, req)
+	}
 	if l.method.OAuth == nil || !l.method.OAuth.DPoP {
 		return b.egress.Do(ctx, l.dest, req)
 	}
@@ -78,4 +87,17 @@ func rewound(req *http.Request) (*http.Request, bool) {
 	again := req.WithContext(req.Context())
 	again.Body = body
 	return again, true
+}
+
+// clientCertificate answers what a connection of type mtls shows in the TLS handshake.
+func clientCertificate(creds claviger.Credentials) (*tls.Certificate, error) {
+	var pair tls.Certificate
+	var err error
+	creds["certificate"].Use(func(certificate []byte) {
+		creds["privateKey"].Use(func(key []byte) { pair, err = tls.X509KeyPair(certificate, key) })
+	})
+	if err != nil {
+		return nil, claviger.Invalid("credentials.certificate", "invalid_format", "The certificate and the private key do not form a pair. Give both as PEM, the certificate's chain leaf first, the key without a passphrase.")
+	}
+	return &pair, nil
 }

@@ -23,7 +23,7 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 		}
 		m := claviger.AuthMethod{
 			Key: a.key("key"), Label: a.text("label", 100), DocsURL: a.link("docsUrl"),
-			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2", "inbound")),
+			Type: claviger.AuthType(a.choice("type", true, "none", "apiKey", "basic", "bearer", "custom", "oauth2", "mtls", "inbound")),
 		}
 		if seen[m.Key] {
 			c.fault(item, a.at("key"), CodeDuplicate, "", "the method %s is there twice", document.Quote(m.Key))
@@ -75,6 +75,15 @@ func (c *checker) fields(a object) []claviger.Field {
 	return out
 }
 
+// pair checks that a client certificate and its key are asked for.
+func (c *checker) pair(a object, m *claviger.AuthMethod) {
+	for _, name := range []string{"certificate", "privateKey"} {
+		if f, ok := m.Field(name); !ok || !f.Required || name == "privateKey" && !f.Secret {
+			c.fault(a.n, a.at("fields"), CodeMissing, `declare {key: certificate, required: true} and {key: privateKey, secret: true, required: true}, both PEM`, "a method of type mtls needs the field %s", name)
+		}
+	}
+}
+
 // inject compiles the places where credentials go. Each injection names at least
 // one field: a constant belongs to headers, and a constant credential nowhere.
 func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection {
@@ -82,8 +91,12 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 	if m.Type == claviger.AuthOAuth2 && a.n.Get("inject") == nil {
 		return []claviger.Injection{bearerInjection(m.OAuth)}
 	}
-	if (m.Type == claviger.AuthNone || m.Type == claviger.AuthInbound) != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
-		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing, type "inbound" injects nothing; every other type injects`, "the type and the injections do not fit")
+	if m.Type == claviger.AuthMTLS {
+		c.pair(a, m)
+	}
+	silent := m.Type == claviger.AuthNone || m.Type == claviger.AuthInbound
+	if m.Type != claviger.AuthMTLS && silent != (len(items) == 0) || m.Type == claviger.AuthNone && len(m.Fields) > 0 {
+		c.fault(a.n, a.at("inject"), CodeMissing, `type "none" has no fields and injects nothing, type "inbound" injects nothing; every other type injects, "mtls" if it needs to`, "the type and the injections do not fit")
 	}
 	field := func(name string) bool {
 		if m.Type == claviger.AuthOAuth2 {

@@ -94,9 +94,7 @@ func (v *Variables) Texts() map[string]string {
 type object = map[string]any
 
 // Compile answers what the core realises a bundle with that [Validate] has found no
-// error in. The connector still goes through the catalogue's own checks. It fails
-// with KindInvalid, code unsupported_method, if calls cannot be authenticated in the
-// way of a slot.
+// error in. The connector still goes through the catalogue's own checks.
 func Compile(b *Bundle) (*Compiled, error) {
 	out := &Compiled{}
 	base := b.base()
@@ -112,9 +110,6 @@ func Compile(b *Bundle) (*Compiled, error) {
 		c := CompiledSlot{Slot: slot, Destination: slot.Destination()}
 		if slot.AuthType == AuthCredential {
 			c.Method, c.Variables, c.Secrets = slot.Credential.Method, slot.Credential.Variables.Texts(), secretFields(slot.Credential)
-		}
-		if c.Method == MethodCertificate && !inbound(slot.Usage) {
-			return nil, claviger.Invalid("system.authentications", "unsupported_method", "The slot %s: client certificates cannot be used for calls in this release. Use another method.", slot.Key)
 		}
 		out.Slots = append(out.Slots, c)
 		if m := authMethod(&slot, base); m != nil {
@@ -183,7 +178,7 @@ func secretFields(c *Credential) map[string]string {
 }
 
 func fieldKnown(m Method, name string) bool {
-	return slices.Contains(methodRules[m].security, name) || slices.Contains(methodRules[m].also, name)
+	return slices.Contains(methodRules[m].security, name)
 }
 
 // authMethod answers the auth method of a slot; nil for a provider, whose connector
@@ -201,12 +196,8 @@ func authMethod(s *Slot, base string) object {
 		return m
 	}
 	v := s.Credential.Variables
-	fields := []any{}
 	rule := methodRules[s.Credential.Method]
-	for i, name := range slices.Concat(rule.security, rule.also) {
-		fields = append(fields, object{"key": name, "secret": name != "clientId" && name != "username", "required": i < len(rule.security)})
-	}
-	m["fields"] = fields
+	m["fields"] = rule.fields(s.Credential.Method)
 	if inbound(s.Usage) || !rule.outward {
 		m["type"] = "inbound"
 		return m
@@ -241,10 +232,25 @@ func authMethod(s *Slot, base string) object {
 		inject("basic", object{"in": "basic", "username": "${username}", "password": "${password}"})
 	case MethodQueryParam:
 		inject("apiKey", object{"in": "query", "name": v.ParamName, "value": "${paramValue}"})
+	case MethodCertificate:
+		m["type"] = "mtls"
 	case MethodOAuth2, MethodAAD:
 		m["type"], m["oauth2"] = "oauth2", oauthSection(v)
 	}
 	return m
+}
+
+// fields answers what a method asks for, in the words of connector documents.
+func (r methodRule) fields(m Method) []any {
+	out := []any{}
+	for _, name := range r.security {
+		f := object{"key": name, "secret": name != "clientId" && name != "username", "required": true}
+		if m == MethodCertificate {
+			f["type"] = "file" // PEM has lines
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // prefixed puts a prefix before a value, with a space where the prefix ends with a

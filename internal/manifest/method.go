@@ -30,7 +30,6 @@ type methodRule struct {
 	checks   string   // the variable beside them without which it cannot check
 	knows    []string // the variables beside them
 	security []string // names of its secrets
-	also     []string // names of secrets that it may have
 	outward  bool     // it can be put on a call
 	inward   bool     // it can check who sends
 }
@@ -65,7 +64,7 @@ var methodRules = map[Method]methodRule{
 	},
 	MethodCertificate: {
 		needs: []string{"baseUrl"}, knows: []string{"testEndpoint"},
-		security: []string{"certificate", "privateKey"}, also: []string{"passphrase"}, inward: true,
+		security: []string{"certificate", "privateKey"}, outward: true,
 	},
 	MethodOIDC: {
 		needs:  []string{"openIdConfigUrl", "clientId"},

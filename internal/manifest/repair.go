@@ -318,7 +318,7 @@ func (m *mender) credential(method Method, old *yaml.Node, slot string) *yaml.No
 		}
 	}
 	had := value(old, "security")
-	for _, name := range slices.Concat(rule.security, rule.also) {
+	for _, name := range rule.security {
 		v := value(had, name)
 		for _, alias := range bearerNames {
 			if v == nil && method == MethodBearer && value(had, alias) != nil {

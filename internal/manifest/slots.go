@@ -116,10 +116,8 @@ func (c *validator) checkMethod(s slotPlace) {
 	}
 	switch {
 	case inbound(s.Usage) && !rule.inward:
-		c.fail(method, CodeMethodUsage, "use hmac, oidc, apikey, bearerToken, basic, queryParam or certificate", "", "%s cannot check what comes in", s.Credential.Method)
+		c.fail(method, CodeMethodUsage, "use hmac, oidc, apikey, bearerToken or basic", "", "%s cannot check what comes in", s.Credential.Method)
 		return
-	case !inbound(s.Usage) && s.Credential.Method == MethodCertificate:
-		c.fail(method, CodeMethodUsage, "use another method", "", "client certificates cannot be used for calls in this release")
 	case !inbound(s.Usage) && !rule.outward:
 		c.warn(method, CodeMethodUsage, "", c.repairAuth(s), "%s checks what comes in; calls cannot be made through this slot", s.Credential.Method)
 	}
@@ -178,7 +176,7 @@ func (c *validator) checkSecurity(s slotPlace, rule methodRule) {
 		return
 	}
 	for _, m := range security.node.Members {
-		if !slices.Contains(rule.security, m.Key) && !slices.Contains(rule.also, m.Key) && !(bearer && slices.Contains(bearerNames, m.Key)) {
+		if !slices.Contains(rule.security, m.Key) && !(bearer && slices.Contains(bearerNames, m.Key)) {
 			if document.KnownSecret(m.Key) || document.RandomRun(m.Key) {
 				continue
 			}
