@@ -73,7 +73,6 @@ func TestDiscover_FromConsentToRevocation(t *testing.T) {
 		if seen, err := x.api.Connection(t.Context(), conn.ID); err != nil || seen.Status != "active" || seen.Settings["company"] != "userinfo" {
 			t.Errorf("after a reconnect to another company it is %+v, %v", seen, err)
 		}
-		eventually(t, "the other company's token is revoked", func() bool { return len(x.vendor.Received("/revoke")) == 1 })
 		shownCode(t, again("userinfo"))
 		if seen, err := x.api.Explain(t.Context(), api.ExplainCall{ConnectionID: conn.ID, ActionIdentifier: "finder.whoami"}); err != nil {
 			t.Errorf("explaining answered %+v, %v", seen, err)
@@ -81,8 +80,10 @@ func TestDiscover_FromConsentToRevocation(t *testing.T) {
 		if _, err := x.api.DeleteConnection(t.Context(), conn.ID, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the vendor is asked to revoke", func() bool { return len(x.vendor.Received("/revoke")) == 2 })
-		if r := x.vendor.Received("/revoke")[1]; r.Form.Get("person") != "user-1" || r.Form.Get("app") != x.vendor.Client.ID || r.Form.Get("token_type_hint") != "access_token" {
+		// The other company's tokens were only forgotten: they may be of the grant that this
+		// connection lived on.
+		eventually(t, "the vendor is asked to revoke", func() bool { return len(x.vendor.Received("/revoke")) == 1 })
+		if r := x.vendor.Received("/revoke")[0]; r.Form.Get("person") != "user-1" || r.Form.Get("app") != x.vendor.Client.ID || r.Form.Get("token_type_hint") != "access_token" {
 			t.Errorf("the vendor was asked to revoke by %v", r.Form)
 		}
 

@@ -309,6 +309,10 @@ func (b *Broker) sameAccount(ctx context.Context, c claviger.Caller, f *claviger
 	if old.Account.ID == "" || old.Account.ID == f.Draft.Account.ID {
 		return nil
 	}
+	if f.Draft.Account.ID == "" {
+		return claviger.Errorf(claviger.KindConflict, "account_unknown",
+			"The vendor did not say whose account this is, so it could be another one than before. Start again in a moment.")
+	}
 	return claviger.Errorf(claviger.KindConflict, "account_mismatch",
 		"This is another account of the vendor than the one that was connected before. Sign in to that one and start again.")
 }

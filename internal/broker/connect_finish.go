@@ -128,7 +128,7 @@ func (b *Broker) FinishConnect(ctx context.Context, c claviger.Caller, in Finish
 // waiting answers the flows that a code may belong to, if the caller began them.
 func (b *Broker) waiting(ctx context.Context, c claviger.Caller, in Finish) ([]claviger.ConnectFlow, error) {
 	verb, r := claviger.ConnectionsCreate, claviger.Resource{}
-	initiator := ""
+	foreign := false // somebody else's attempt
 	if in.Session != "" {
 		s, err := b.session(ctx, c, verb, in.Session)
 		if err != nil {
@@ -137,7 +137,7 @@ func (b *Broker) waiting(ctx context.Context, c claviger.Caller, in Finish) ([]c
 		if s.Status == claviger.ConnectCompleted {
 			return nil, claviger.Errorf(claviger.KindConflict, "already_finished", "This session was finished already.")
 		}
-		r, initiator = s.Resource(), s.Initiator
+		r, foreign = s.Resource(), s.Initiator != c.OwnerID()
 	} else {
 		conn, err := b.find(ctx, c, verb, in.Connection)
 		if err != nil {
@@ -151,12 +151,15 @@ func (b *Broker) waiting(ctx context.Context, c claviger.Caller, in Finish) ([]c
 	}
 	var out []claviger.ConnectFlow
 	for _, f := range all {
-		initiator = f.Initiator
-		if b.now().Before(f.ExpiresAt) {
+		switch {
+		case f.Session != in.Session: // a session's attempt is finished by its session alone
+		case f.Initiator != c.OwnerID():
+			foreign = true
+		case b.now().Before(f.ExpiresAt):
 			out = append(out, f)
 		}
 	}
-	if initiator != "" && initiator != c.OwnerID() {
+	if foreign && len(out) == 0 {
 		return nil, b.gate.Refuse(ctx, c, verb, r, claviger.Errorf(claviger.KindDenied, "not_initiator", "Only the caller that asked for the connection may finish it."))
 	}
 	if len(out) == 0 {
@@ -267,14 +270,7 @@ func (b *Broker) put(ctx context.Context, tx *store.Tx, t *gate.Ticket, c clavig
 	if err == nil && !creds[vault.AccessToken].Empty() {
 		err = tx.PutGrant(ctx, c.Scope, grantOf(f))
 	}
-	if err != nil {
-		return conn, err
-	}
-	what := claviger.EventConnectionCreated
-	if f.Existing {
-		what = claviger.EventConnectionUpdated
-	}
-	return conn, b.announce(ctx, tx, what, &conn)
+	return conn, err
 }
 
 // renewed answers a connection with what a flow found out. Names, tags and what else
@@ -283,7 +279,7 @@ func renewed(old, draft claviger.Connection) claviger.Connection {
 	next := old
 	next.ConnectorVersion, next.AuthMethod, next.Settings = draft.ConnectorVersion, draft.AuthMethod, draft.Settings
 	next.Account, next.GrantedScopes, next.Health, next.LastError = draft.Account, draft.GrantedScopes, draft.Health, draft.LastError
-	next.SecretKeys, next.SecretPaths, next.Destination = draft.SecretKeys, nil, draft.Destination
+	next.SecretKeys, next.SecretPaths, next.Destination = draft.SecretKeys, draft.SecretPaths, draft.Destination
 	next.ExpiresAt, next.RefreshAt, next.LastCheckedAt, next.Revision = draft.ExpiresAt, draft.RefreshAt, draft.LastCheckedAt, old.Revision+1
 	if old.Status != claviger.StatusDisabled {
 		next.Status = claviger.StatusActive

@@ -28,9 +28,11 @@ type unused struct {
 	sealed   claviger.Sealed
 	revision int64
 	keys     []string
-	// What the ciphertext is bound to and the vendor's call may name, as it was found out.
+	// What the ciphertext is bound to and the vendor's call may name, and whose they are, as
+	// far as it was found out.
 	settings    map[string]string
 	destination string
+	account     claviger.Account
 }
 
 // unusedOf seals the tokens of a callback that failed after the vendor had issued them.
@@ -41,7 +43,7 @@ func (b *Broker) unusedOf(ctx context.Context, c claviger.Caller, f *claviger.Co
 	}
 	next := *f
 	next.Revision++
-	u := &unused{revision: next.Revision, settings: f.Draft.Settings, destination: f.Draft.Destination}
+	u := &unused{revision: next.Revision, settings: f.Draft.Settings, destination: f.Draft.Destination, account: f.Draft.Account}
 	for key := range creds {
 		u.keys = append(u.keys, key)
 	}
@@ -67,7 +69,7 @@ func (b *Broker) condemnFlow(before claviger.ConnectFlow, next *claviger.Connect
 	switch {
 	case u != nil:
 		sealed, keys, next.Revision = u.sealed, u.keys, u.revision
-		next.Draft.Settings, next.Draft.Destination = u.settings, u.destination
+		next.Draft.Settings, next.Draft.Destination, next.Draft.Account = u.settings, u.destination, u.account
 	case before.Status != claviger.ConnectAwaiting:
 		return nil // a code verifier at most
 	}
@@ -83,11 +85,16 @@ func (b *Broker) condemnFlow(before claviger.ConnectFlow, next *claviger.Connect
 }
 
 // sharesGrant reports whether the connection lives on the same account of the vendor as
-// tokens that are given up: many vendors end the whole grant with one of its tokens
-// (RFC 7009, section 2.1), and the connection with it. Such tokens are only forgotten.
+// tokens that are given up, as far as is known: many vendors end the whole grant with one
+// of its tokens (RFC 7009, section 2.1), and the connection with it. Such tokens are only
+// forgotten, and so are those of a reconnect that ended before it was known whose they are.
 func (b *Broker) sharesGrant(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) bool {
 	conn, sealed, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
-	return err == nil && sealed != nil && conn.Account.ID != "" && conn.Account.ID == f.Draft.Account.ID
+	if err != nil || sealed == nil {
+		return false
+	}
+	was, is := conn.Account.ID, f.Draft.Account.ID
+	return was == "" || is == "" || was == is
 }
 
 // revokeGivenUp is the job of one flow's tokens.
