@@ -105,6 +105,9 @@ func (b *Broker) mint(ctx context.Context, c claviger.Caller, v claviger.Verb, l
 // for tokens at once, so that a wrong key leaves the old one in use.
 func (r *renewal) remint(ctx context.Context) error {
 	l := r.live
+	if consents(l.method) && l.method.BringsClient() {
+		return r.reprove(ctx)
+	}
 	if !mints(l.method) || len(l.method.Fields) == 0 {
 		return tokensStay(true)
 	}

@@ -117,6 +117,7 @@ type renewal struct {
 	live     *live                // what will be
 	creds    claviger.Credentials // what will be sealed; nil: the old stay as they are
 	grant    *store.Grant         // of tokens among them; nil for none
+	idle     bool                 // no refresh may be under way
 	warnings []string
 }
 
@@ -276,6 +277,11 @@ func (r *renewal) commit(ctx context.Context) (conn claviger.Connection, err err
 		}
 		if r.grant != nil {
 			if err := tx.PutGrant(ctx, r.caller.Scope, *r.grant); err != nil {
+				return err
+			}
+		}
+		if r.idle {
+			if err := atRest(ctx, tx, r.caller.Scope, r.in.ID); err != nil {
 				return err
 			}
 		}
