@@ -93,7 +93,10 @@ func (m *matrix) session() any {
 // systemBody answers an upload of a system with one slot, whose secret nobody has set.
 func systemBody(key, name string) any {
 	return api.SystemUpload{System: json.RawMessage(fmt.Sprintf(`{"key":%q,"displayName":%q,"description":"d","type":"custom","authentications":[
-		{"key":"default","usage":"api","authType":"credential","credential":{"method":"apikey","variables":{"baseUrl":"https://crm.example"},"security":{"apiKey":"kv://%s/key"}}}]}`, key, name, key))}
+		{"key":"default","usage":"api","authType":"credential","credential":{"method":"apikey","variables":{"baseUrl":"https://crm.example"},"security":{"apiKey":"kv://%s/key"}}}]}`, key, name, key)),
+		DataSources: []json.RawMessage{json.RawMessage(fmt.Sprintf(`{"key":"people","displayName":"People","systemKey":%q,"entityType":"recordStorage","resourceType":"person",
+		"primaryKey":["id"],"externalId":"id","fieldMappings":{"attributes":{"id":{"expression":"{{raw.id}}","type":"string","indexed":true}}},
+		"capabilities":{"list":{"method":"GET","path":"/people"}}}`, key))}}
 }
 
 // target fills a route's holes with something of A/a1.
@@ -129,7 +132,7 @@ func (m *matrix) target(r wire.Route) string {
 		for _, name := range []string{"first", "second"} { // versions
 			m.made("PUT", "/v1/systems/"+key, systemBody(key, name))
 		}
-		return strings.Replace(path, "{systemKey}", key, 1)
+		return strings.NewReplacer("{systemKey}", key, "{dataSource}", "people").Replace(path)
 	case path == "/v1/connectors/{key}":
 		key := m.name()
 		m.made("PUT", "/v1/connectors/"+key, string(m.Vendor.Document(key)))
@@ -208,7 +211,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 	if f, ok := bodies[r.Name]; ok {
 		return f()
 	}
-	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testIntegration"}
+	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testIntegration", "testEndToEnd", "verifyTrust"}
 	if (r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH") && !slices.Contains(empty, r.Name) {
 		m.t.Fatalf("%s %s is new: say in body what it takes", r.Method, r.Path)
 	}

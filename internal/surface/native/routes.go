@@ -39,6 +39,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnectors(a)
 	s.mountConnections(a)
 	s.mountSystems(a)
+	s.mountTrust(a)
 	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
