@@ -136,7 +136,7 @@ func scopeless() map[string]string {
 		"keyed by organization and caller, from a request already authenticated": "BeginIdempotent FinishIdempotent AbandonIdempotent PurgeIdempotent",
 		"a browser that leaves for a vendor or comes back has nothing but this":  "ConnectFlowByID ConnectFlowByState",
 		"stands on pages for people who are signed in nowhere":                   "Branding",
-		"a webhook's address is all that a vendor brings":                        "SystemAt",
+		"a webhook's address is all that a vendor brings; the rest follows":      "SystemAt AddInbound OpenInbound InboundAt SettleInbound PassInbound ParkedInbound UnparkInbound",
 		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting PurgeInbound PurgePrevious",
 		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
 		"tells the background what to look after, by id alone":              "DueGrants StaleConnectFlows",

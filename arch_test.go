@@ -80,6 +80,7 @@ func rooms() []room {
 		{internal + "syncer", in("broker", "store", "jobs"), "a sync is a client of the core"},
 		{internal + "surface/native", surface, thin},
 		{internal + "surface/embedded", surface, thin},
+		{internal + "surface/hooks", surface, thin},
 		{internal + "surface/connect", surface, thin},
 		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},

@@ -27,13 +27,14 @@ const (
 	EventConnectionRefreshFailed EventType = "connection.refresh_failed"
 	EventConnectionReauthorize   EventType = "connection.reauthorization_required"
 	EventConnectionRevoked       EventType = "connection.revoked"
+	EventWebhookReceived         EventType = "webhook.received" // a vendor delivered, a slot verified, it was acted upon
 )
 
 // EventTypes answers every type of event.
 func EventTypes() []EventType {
 	return []EventType{
 		EventConnectionCreated, EventConnectionUpdated, EventConnectionRefreshFailed,
-		EventConnectionReauthorize, EventConnectionRevoked,
+		EventConnectionReauthorize, EventConnectionRevoked, EventWebhookReceived,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"claviger"
@@ -21,6 +22,7 @@ import (
 	"claviger/internal/egress"
 	"claviger/internal/events"
 	"claviger/internal/gate"
+	"claviger/internal/hookverify"
 	"claviger/internal/jobs"
 	"claviger/internal/keeper"
 	"claviger/internal/seal"
@@ -300,7 +302,8 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		Insert: func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error {
 			return a.jobs.Insert(ctx, tx, kind, args, o)
 		},
-		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log,
+		PlainHTTP: allow.PlainHTTP, PublicURL: c.PublicURL, Now: c.Now, Wait: c.Wait, Log: a.log, KeepInbound: c.webhookKeep(),
+		Schemes: sync.OnceValues(func() (*hookverify.Set, error) { return hookverify.Load(connectors.Webhooks, "webhooks") }),
 	})
 	if err := a.keepFresh(out); err != nil {
 		return err
@@ -358,7 +361,7 @@ func (a *App) Close(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return errors.Join(a.jobs.Stop(ctx), a.vault.Close(ctx), a.gate.Close(ctx), a.db.Close())
+	return errors.Join(a.broker.Close(ctx), a.jobs.Stop(ctx), a.vault.Close(ctx), a.gate.Close(ctx), a.db.Close())
 }
 
 // abandon closes what an Open that failed has opened.

@@ -31,5 +31,6 @@ func (a *App) kinds() map[string]jobs.Kind {
 	maps.Copy(all, a.events.Kinds())
 	maps.Copy(all, broker.RevocationKinds(func() *broker.Broker { return a.broker }))
 	maps.Copy(all, broker.ConnectKinds(func() *broker.Broker { return a.broker }))
+	maps.Copy(all, broker.WebhookKinds(func() *broker.Broker { return a.broker }))
 	return all
 }

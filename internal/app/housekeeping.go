@@ -100,6 +100,7 @@ func (a *App) sweep(ctx context.Context) {
 		a.purge(ctx, now),
 		a.db.PurgeChanges(ctx, now.Add(-keepChanges)),
 		a.sweepConnecting(ctx, now),
+		a.broker.SweepWebhooks(ctx),
 	)
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("what has expired could not be removed or replaced", "error", err)

@@ -13,6 +13,7 @@ import (
 	"claviger/internal/surface/connect"
 	"claviger/internal/surface/docs"
 	"claviger/internal/surface/embedded"
+	"claviger/internal/surface/hooks"
 	"claviger/internal/surface/native"
 	"claviger/internal/wire"
 )
@@ -34,6 +35,9 @@ func (a *App) mount() error {
 		return err
 	}
 	if err := native.Mount(v1, native.Config{Broker: a.broker, Tokens: a.tokens, Cursors: cursors}); err != nil {
+		return err
+	}
+	if err := hooks.Mount(v1, hooks.Config{Broker: a.broker, MaxBody: a.config.webhookBody()}); err != nil {
 		return err
 	}
 	v1.MountDocs()

@@ -10,7 +10,9 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -36,6 +38,8 @@ type Settings struct {
 	BootstrapID     string
 	BootstrapSecret claviger.Secret
 	LogLevel        string
+	WebhooksMaxBody string // bytes
+	WebhooksKeep    string // days
 }
 
 // Setting describes one setting to a person.
@@ -75,6 +79,8 @@ func AllSettings() []Setting {
 		{Key: "trusted.proxies", Default: "none", Meaning: "CIDRs, by comma, whose X-Forwarded-For is believed", set: text(func(s *Settings) *string { return &s.TrustedProxies })},
 		{Key: "bootstrap.client.id", Default: "made at random", Meaning: "client id of the first application", set: text(func(s *Settings) *string { return &s.BootstrapID })},
 		{Key: "bootstrap.client.secret", Default: "made at random", Meaning: "client secret of the first application, at least 32 characters", set: secret(func(s *Settings) *claviger.Secret { return &s.BootstrapSecret })},
+		{Key: "webhooks.max.body", Default: "1048576", Meaning: "longest body of a webhook, in bytes, up to 16777216", set: text(func(s *Settings) *string { return &s.WebhooksMaxBody })},
+		{Key: "webhooks.keep", Default: "30", Meaning: "days that deliveries are kept, and copies of them are known, 1 to 365", set: text(func(s *Settings) *string { return &s.WebhooksKeep })},
 		{Key: "log.level", Default: "info", Meaning: "debug, info, warn or error", set: text(func(s *Settings) *string { return &s.LogLevel })},
 	}
 	for i := range list {
@@ -208,7 +214,40 @@ func (s *Settings) check() error {
 	if _, err := s.proxies(); err != nil {
 		return err
 	}
+	if _, err := number(s.WebhooksMaxBody, 1024, 16<<20); err != nil {
+		return badSetting("webhooks.max.body", "use a number of bytes from 1024 to 16777216").With(err)
+	}
+	if _, err := number(s.WebhooksKeep, 1, 365); err != nil {
+		return badSetting("webhooks.keep", "use a number of days from 1 to 365").With(err)
+	}
 	return nil
+}
+
+var errRange = errors.New("out of its range")
+
+// number reads a whole number of a setting; nothing is 0.
+func number(text string, least, most int64) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && (n < least || n > most) {
+		err = errRange
+	}
+	return n, err
+}
+
+// webhookBody answers the longest body of a webhook; 0 for the default. The settings have
+// been checked.
+func (s *Settings) webhookBody() int64 {
+	n, _ := number(s.WebhooksMaxBody, 0, 16<<20)
+	return n
+}
+
+// webhookKeep answers how long deliveries are kept; 0 for the default.
+func (s *Settings) webhookKeep() time.Duration {
+	n, _ := number(s.WebhooksKeep, 0, 365)
+	return time.Duration(n) * 24 * time.Hour
 }
 
 func (s *Settings) proxies() ([]netip.Prefix, error) {

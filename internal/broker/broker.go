@@ -1,12 +1,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"io"
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"claviger"
@@ -14,6 +16,7 @@ import (
 	"claviger/internal/egress"
 	"claviger/internal/events"
 	"claviger/internal/gate"
+	"claviger/internal/hookverify"
 	"claviger/internal/jobs"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
@@ -46,7 +49,7 @@ type Config struct {
 	Egress  *egress.Client
 	Tokens  TokenMaker
 	// Insert adds a job to a transaction: the queue's own method. The jobs are those of
-	// [RevocationKinds].
+	// [RevocationKinds] and [WebhookKinds].
 	Insert func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error
 	// System answers claviger's own caller of an organization.
 	System func(claviger.OrganizationID) claviger.Caller
@@ -68,7 +71,12 @@ type Config struct {
 	Random    io.Reader
 	// Wait pauses between two attempts; it ends early with the context's error.
 	Wait func(ctx context.Context, d time.Duration) error
-	Log  *slog.Logger
+	// Schemes answers the ways in which vendors prove their webhooks; it is asked when the
+	// first one arrives. nil: there are none.
+	Schemes func() (*hookverify.Set, error)
+	// KeepInbound is how long deliveries of vendors are kept; 0: 30 days.
+	KeepInbound time.Duration
+	Log         *slog.Logger
 }
 
 // Broker is the core. Its methods may be called from many goroutines.
@@ -96,6 +104,17 @@ type Broker struct {
 	system     func(claviger.OrganizationID) claviger.Caller
 	connecting connecting
 	logins     logins
+
+	// Of webhooks.
+	schemes   func() (*hookverify.Set, error)
+	keep      time.Duration
+	receivers *cache[receiverKey, *receiver]
+	plans     *cache[planKey, *hookPlan]
+	budgets   *cache[claviger.SystemID, *budget]
+	strangers *rate.Limiter
+	loads     singleflight.Group
+	published *published
+	inbox     *inbox
 }
 
 // New makes a Broker.
@@ -125,11 +144,24 @@ func New(c Config) *Broker {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
+	if b.schemes = c.Schemes; b.schemes == nil {
+		b.schemes = func() (*hookverify.Set, error) {
+			return nil, claviger.Errorf(claviger.KindUnavailable, "", "This instance knows no webhook schemes.")
+		}
+	}
+	b.receivers, b.plans = newCache[receiverKey, *receiver](maxReceivers), newCache[planKey, *hookPlan](maxPlans)
+	b.budgets, b.strangers = newCache[claviger.SystemID, *budget](maxReceivers), rate.NewLimiter(strangerRate, strangerBurst)
+	b.keep = cmp.Or(c.KeepInbound, keepInbound)
+	b.published = newPublished(b.egress, b.now)
+	b.inbox = &inbox{db: b.db, insert: b.insert, newID: b.newID, log: b.log, writers: map[claviger.RegionID]*inboxWriter{}}
 	b.connecting = connecting{
 		oauth: &oauth.Client{Egress: c.Egress, Now: b.now, Random: b.random, Nonces: oauth.NewNonces()}, act: c.Connecting, refusals: rate.NewLimiter(5, 50),
 	}
 	return b
 }
+
+// Close stores what was received and waits for it. Nothing may be received after it began.
+func (b *Broker) Close(ctx context.Context) error { return b.inbox.close(ctx) }
 
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

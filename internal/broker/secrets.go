@@ -14,7 +14,8 @@ import (
 const maxSecret = 64 << 10
 
 // PutSecret stores the next version of a kv:// secret. The value takes effect at the
-// next use of every connection that refers to it.
+// next use of every connection that refers to it. Where a webhook slot does, what is
+// signed with the value before is accepted for a day.
 func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, value claviger.Secret) (meta claviger.SecretMeta, err error) {
 	r := orgWide(c, "secret", path)
 	if err := b.gate.Check(ctx, c, claviger.SecretsWrite, r); err != nil {
@@ -37,6 +38,9 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 	}
 	var waited []store.SlotPlace
 	err = b.gate.Change(ctx, c, claviger.SecretsWrite, r, func(tx *store.Tx, t *gate.Ticket) error {
+		if err := tx.KeepSecret(ctx, c.Scope, path, b.now().Add(secretOverlap)); err != nil {
+			return err
+		}
 		meta, err = tx.PutSecret(ctx, c.Scope, path, func(version int64) (claviger.Sealed, error) {
 			return b.vault.SealSecret(ctx, t, path, version, value)
 		})
@@ -49,6 +53,7 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 	if err != nil {
 		return meta, err
 	}
+	b.receivers.clear()
 	if err := b.settle(ctx, waited); err != nil {
 		return meta, err
 	}
@@ -115,6 +120,7 @@ func (b *Broker) Secrets(ctx context.Context, c claviger.Caller, prefix string, 
 // DeleteSecret destroys a stored secret. Connections that refer to it answer
 // secret_missing from then on.
 func (b *Broker) DeleteSecret(ctx context.Context, c claviger.Caller, path string) error {
+	defer b.receivers.clear()
 	return b.gate.Change(ctx, c, claviger.SecretsDelete, orgWide(c, "secret", path), func(tx *store.Tx, _ *gate.Ticket) error {
 		err := tx.DeleteSecret(ctx, c.Scope, path)
 		if errors.Is(err, store.ErrNotFound) {

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/json"
 	"time"
 
 	"claviger"
@@ -22,6 +23,22 @@ type ConnectionData struct {
 	Tags         map[string]string `json:"tags"`
 	Cause        *Cause            `json:"cause,omitempty"` // why it does not work
 	UpdatedAt    time.Time         `json:"updatedAt"`
+}
+
+// WebhookData is the data of an event about what a vendor delivered to a system.
+type WebhookData struct {
+	ID          string          `json:"id"`
+	SystemKey   string          `json:"systemKey"`
+	WorkspaceID string          `json:"workspaceId"`
+	DataSource  string          `json:"dataSource,omitempty"`
+	Type        string          `json:"type,omitempty"`       // the vendor's word for it
+	DeliveryID  string          `json:"deliveryId,omitempty"` // the vendor's
+	ReceivedAt  time.Time       `json:"receivedAt"`
+	ContentType string          `json:"contentType,omitempty"`
+	Payload     json.RawMessage `json:"payload,omitempty"` // JSON as it came, else a text
+	// PayloadOmitted says that the payload is too long or no text: fetch the event.
+	PayloadOmitted bool            `json:"payloadOmitted,omitempty"`
+	Record         json.RawMessage `json:"record,omitempty"` // of the data source, fetched for the event
 }
 
 // Account is the vendor's account behind a connection.

@@ -26,6 +26,8 @@ type Ending struct {
 	Err        error // nil: succeeded
 	StatusCode int   // the vendor's, or 0
 	Host       string
+	Action     string // replaces what the ticket was made with, where only the end knows it
+	Note       string // a code for what deserves notice although it succeeded
 }
 
 // Valid reports whether the gate made the ticket and it has not ended.
@@ -94,7 +96,10 @@ func (t *Ticket) Done(e Ending) {
 	if e.Host != "" {
 		t.entry.Host = e.Host
 	}
-	t.entry.Outcome = claviger.OutcomeSucceeded
+	if e.Action != "" {
+		t.entry.Action = e.Action
+	}
+	t.entry.Outcome, t.entry.Code = claviger.OutcomeSucceeded, e.Note
 	if e.Err != nil {
 		t.entry.Outcome = claviger.OutcomeFailed
 		t.entry.Code = claviger.AsError(e.Err).FineCode()

@@ -137,7 +137,19 @@ func (tx *Tx) RotateEventEndpoint(ctx context.Context, s claviger.Scope, id clav
 // event. It takes no scope: what happened has been decided, and who is told of it is
 // the organization's own list.
 func (tx *Tx) Subscribed(ctx context.Context, organization claviger.OrganizationID, t claviger.EventType) ([]claviger.EndpointID, error) {
-	all, err := many(ctx, tx.in(tx.db.control), scanEndpoint,
+	return subscribed(ctx, tx.in(tx.db.control), organization, t)
+}
+
+// AnySubscribed reports whether a working endpoint wants a type of event.
+func (db *DB) AnySubscribed(ctx context.Context, s claviger.Scope, t claviger.EventType) (bool, error) {
+	ctx, cancel := bounded(ctx, readDeadline)
+	defer cancel()
+	ids, err := subscribed(ctx, db.control.reader(), s.Organization(), t)
+	return len(ids) > 0, err
+}
+
+func subscribed(ctx context.Context, q querier, organization claviger.OrganizationID, t claviger.EventType) ([]claviger.EndpointID, error) {
+	all, err := many(ctx, q, scanEndpoint,
 		"SELECT "+endpointColumns+" FROM event_endpoints WHERE organization = $1 AND disabled = '' ORDER BY id LIMIT $2", string(organization), int64(MaxEndpoints))
 	var out []claviger.EndpointID
 	for _, e := range all {
