@@ -243,7 +243,7 @@ func TestAbuse_048_065_DevicePage(t *testing.T) {
 		b, other := x.browser(), x.browser()
 		start := b.choose(s)
 		shown := b.get(start)
-		if shown.Status != 200 || !strings.Contains(shown.Body, "WDJB-MJHT") || !strings.Contains(shown.Body, "Acme CRM") || shown.Header.Get("Refresh") == "" {
+		if shown.Status != 200 || !strings.Contains(shown.Body, "WDJB-MJHT") || !strings.Contains(shown.Body, "Acme CRM") || !strings.Contains(shown.Body, `<noscript><meta http-equiv="refresh" content="5">`) {
 			t.Fatalf("%d %s", shown.Status, shown.Body)
 		}
 		if p := other.get(start); p.Status != 400 || strings.Contains(p.Body, "WDJB") {

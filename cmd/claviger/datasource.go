@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,7 +15,7 @@ import (
 )
 
 func (p *program) dataSourceCommand() *cobra.Command {
-	c := group("datasource", "Data sources of connected systems", p.dataSourceValidate(), p.dataSourceList())
+	c := group("datasource", "Data sources of connected systems", p.dataSourceValidate(), p.dataSourceList(), p.dataSourceTest())
 	c.Aliases = []string{"ds"}
 	return c
 }
@@ -89,4 +91,43 @@ func (p *program) dataSourceList() *cobra.Command {
 		})
 	})
 	return p.ofSystem(c, &system, p.completeSystems)
+}
+
+func (p *program) dataSourceTest() *cobra.Command {
+	var system string
+	c := command("test-e2e DATASOURCE --app SYSTEM", "Try a data source's operations at the real system, and clean up", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		c, err := p.connect()
+		if err != nil {
+			return err
+		}
+		tell := p.progress()
+		tell.say("Trying the operations of " + args[0])
+		report, err := c.TestEndToEnd(ctx, system, args[0])
+		tell.end()
+		if err != nil {
+			return err
+		}
+		if err := p.show(report, func() { p.printEndToEnd(report) }); err != nil {
+			return err
+		}
+		if report.Status != "passed" {
+			return failed(exitFailure)
+		}
+		return nil
+	})
+	c.Long = "Test-e2e lists, creates, gets, updates and deletes as far as the data source allows it, through the\n" +
+		"system's api slot. It makes its record from testPayload and removes it, after a failure too. What\n" +
+		"failed or was left behind makes the exit code 1."
+	return p.ofSystem(c, &system, p.completeSystems)
+}
+
+func (p *program) printEndToEnd(report api.EndToEndReport) {
+	p.printf("%s\n", escape(report.Status))
+	table(p, "The data source allows nothing.", []string{"operation", "result", "status", "code", "time", "note"}, report.Steps, func(s api.EndToEndStep) []string {
+		return []string{s.Operation, s.Status, number(s.StatusCode), s.Code, strconv.FormatInt(s.DurationMs, 10) + " ms", s.Message}
+	})
+	for _, x := range report.LeftBehind {
+		key, _ := json.Marshal(x.Key) // it came as JSON
+		p.printf("left behind: %s: %s\n", escape(string(key)), escape(x.Reason))
+	}
 }

@@ -246,6 +246,9 @@ func (b *Broker) showPairing(ctx context.Context, c claviger.Caller, f *claviger
 	case len(f.BrowserHash) > 0 && !sameBrowser(f, cookie):
 		return d, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), badCallback("browser_mismatch", "It was started in another browser"))
 	}
+	if f.Status == claviger.ConnectStarted && sameBrowser(f, cookie) {
+		return d, nil // looks again, and there is nothing to change
+	}
 	if !validBrowser(cookie) {
 		if d.Cookie, err = b.connecting.oauth.NewState(); err != nil {
 			return d, err
@@ -275,4 +278,20 @@ func (b *Broker) showPairing(ctx context.Context, c claviger.Caller, f *claviger
 		d.Arrival = &a
 	}
 	return d, err
+}
+
+// PairingOver reports whether the page of a device flow has something else to show than
+// its code, to the browser that shows it and to no other. It makes no finish code and
+// changes nothing, so that a page may ask as often as it likes.
+//
+// Errors: KindNotFound for any other flow or browser.
+func (b *Broker) PairingOver(ctx context.Context, id claviger.FlowID, cookie string) (bool, error) {
+	f, _, err := b.flow(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	if f.Device == nil || !sameBrowser(&f, cookie) {
+		return false, claviger.NotFound("page")
+	}
+	return f.Status != claviger.ConnectStarted || !b.now().Before(f.ExpiresAt), nil
 }

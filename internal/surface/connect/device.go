@@ -5,7 +5,6 @@ import (
 	_ "embed" // the page's template
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"claviger"
 	"claviger/internal/broker"
@@ -15,17 +14,18 @@ import (
 var deviceTemplate string
 
 // lookAgain is how often the page of a device flow looks whether the vendor has said yes,
-// in seconds.
+// in seconds: its script in the background, or where none runs the whole page.
 const lookAgain = 5
 
 // device is the page that shows a code to be entered at the vendor.
 type device struct {
 	frame
 	Name, Open, Origin, Code string
+	Ask                      string // answers whether there is a way on
 }
 
-// pairing shows where a device flow stands. The page asks again by itself, without a
-// script, until there is a way on.
+// pairing shows where a device flow stands. The page asks again by itself until there is
+// a way on.
 func (s *surface) pairing(w http.ResponseWriter, r *http.Request, d broker.Departure) {
 	s.setCookie(w, d.Cookie)
 	if d.Arrival != nil {
@@ -37,10 +37,20 @@ func (s *surface) pairing(w http.ResponseWriter, r *http.Request, d broker.Depar
 		s.refuse(w, r, err)
 		return
 	}
-	w.Header().Set("Refresh", strconv.Itoa(lookAgain))
 	s.pages.write(w, s.log, http.StatusOK, "device", device{
-		frame: frame{Title: "Allow it at " + d.Connector, Brand: brandOf(d.Brand)},
+		frame: frame{Title: "Allow it at " + d.Connector, Brand: brandOf(d.Brand), Reload: lookAgain},
 		Name:  d.Connector, Code: d.Pairing.UserCode, Origin: claviger.Origin(u),
-		Open: cmp.Or(d.Pairing.VerificationURIComplete, d.Pairing.VerificationURI),
+		Open: cmp.Or(d.Pairing.VerificationURIComplete, d.Pairing.VerificationURI), Ask: r.URL.Path + "/over",
 	})
+}
+
+// over answers the page's script whether there is a way on: {"over": false} while the
+// vendor waits.
+func (s *surface) over(w http.ResponseWriter, r *http.Request) {
+	over, err := s.core.PairingOver(r.Context(), claviger.FlowID(r.PathValue("flow")), s.cookie(r))
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	s.answer(w, r, map[string]bool{"over": over})
 }

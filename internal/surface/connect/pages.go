@@ -47,6 +47,7 @@ type frame struct {
 	Title  string
 	Brand  brand
 	Faulty bool // a form came back, which a screen reader says first
+	Reload int  // seconds after which the page loads again, where no script runs; 0: never
 }
 
 // brand is how the organization shows itself. Owner is its own name, where the page

@@ -60,6 +60,7 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("POST /connect/{token}/{connector}/{method}/check", s.check)
 	mux.HandleFunc("GET /connect/{token}/go/{flow}/{$}", s.depart)
 	mux.HandleFunc("GET /oauth/start/{flow}", s.start)
+	mux.HandleFunc("GET /oauth/start/{flow}/over", s.over)
 	mux.HandleFunc("/oauth/callback/{organization}/{connector}", s.callback)
 	mux.HandleFunc("GET /connect-assets/{file}", s.asset)
 	mux.HandleFunc("GET /connect-assets/accent/{color}", s.accent)

@@ -185,19 +185,22 @@ func (s *surface) check(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	answer := struct {
-		Message string `json:"message"`
-	}{}
+	message := ""
 	switch e := claviger.AsError(s.core.CheckForm(r.Context(), caller, entered)); {
 	case e == nil:
 	case e.Kind == claviger.KindInvalid:
-		answer.Message = plain(e)
+		message = plain(e)
 	default:
 		s.refuse(w, r, e)
 		return
 	}
+	s.answer(w, r, map[string]string{"message": message})
+}
+
+// answer answers a page's script.
+func (s *surface) answer(w http.ResponseWriter, r *http.Request, what any) {
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		s.log.DebugContext(r.Context(), "a hint was not read", "error", err)
+	if err := json.NewEncoder(w).Encode(what); err != nil {
+		s.log.DebugContext(r.Context(), "an answer to a page was not read", "error", err)
 	}
 }

@@ -39,10 +39,10 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnectors(a)
 	s.mountConnections(a)
 	s.mountSystems(a)
+	s.mountTrust(a)
 	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
-	s.mountInbound(a)
 	s.mountRevocations(a)
 	s.mountExpirations(a)
 	return nil

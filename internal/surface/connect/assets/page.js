@@ -65,7 +65,28 @@ function offerCopy() {
   });
 }
 
+// Asks in the background whether the vendor has said yes, and goes on then. Nothing of the
+// page changes before, so that nobody loses their place in it.
+function watchPairing() {
+  const place = document.getElementById("pairing");
+  if (!place) return;
+  const ask = async () => {
+    try {
+      const answer = await fetch(place.dataset.ask, { credentials: "same-origin" });
+      if (!answer.ok || (await answer.json()).over) {
+        location.reload();
+        return;
+      }
+    } catch {
+      // offline for a moment
+    }
+    setTimeout(ask, place.dataset.pause * 1000);
+  };
+  setTimeout(ask, place.dataset.pause * 1000);
+}
+
 handOver();
 watchFields();
 watchFilter();
 offerCopy();
+watchPairing();
