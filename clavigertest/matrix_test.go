@@ -81,6 +81,19 @@ func (m *matrix) endpoint() string {
 	return m.made("POST", "/v1/event-endpoints", endpointBody()).Field("id")
 }
 
+// delivered answers the id of an event of a system of A/a1, which has been acted upon.
+func (m *matrix) delivered() string {
+	m.t.Helper()
+	key := m.name()
+	m.made("PUT", "/v1/systems/"+key, api.SystemUpload{System: hookSystem(key, githubSlot(key)), WorkspaceID: m.A.Workspaces[0]})
+	m.made("PUT", "/v1/secrets/"+key+"/hook", map[string]string{"value": hookSecret})
+	h := &hooked{Server: m.Server, Client: m.Server.Client(m.A.Owner), t: m.t}
+	h.path = h.address(key)
+	id := h.accept(`{"of":"`+key+`"}`, key)
+	h.settled(id)
+	return id
+}
+
 func endpointBody() any {
 	return api.CreateEventEndpoint{URL: "https://events.invalid/", Events: []string{"connection.created"}}
 }
@@ -127,6 +140,14 @@ func (m *matrix) target(r wire.Route) string {
 		}
 	case strings.HasPrefix(path, "/v1/revocations/{id}"):
 		id = m.made("POST", "/v1/connections/revoke", map[string]string{"tag": "team:nobody"}).Field("id")
+	case strings.HasPrefix(path, "/v1/events/{id}"):
+		id = m.delivered()
+	case r.Name == "receiveWebhook" || r.Name == "answerWebhook":
+		return "/webhooks/nobody"
+	case r.Name == "awaitHandshake":
+		key := m.name()
+		m.made("PUT", "/v1/systems/"+key, api.SystemUpload{System: hookSystem(key, githubSlot(key))})
+		return strings.Replace(path, "{systemKey}", key, 1)
 	case strings.HasPrefix(path, "/v1/systems/{systemKey}"):
 		key := m.name()
 		for _, name := range []string{"first", "second"} { // versions
@@ -197,6 +218,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"putSystem":            func() any { return systemBody(path[strings.LastIndexByte(path, '/')+1:], "third") },
 		"validateSystem":       func() any { return api.SystemDocuments{} },
 		"rollbackSystem":       func() any { return api.SystemRollback{Version: 1} },
+		"awaitHandshake":       func() any { return api.AwaitHandshake{} },
 		"beginLogin":           func() any { return map[string]string{"host": "laptop"} },
 		"redeemLogin":          func() any { return map[string]string{"deviceCode": "unknown"} },
 		"lookUpLogin":          func() any { return map[string]string{"userCode": "0000-0000"} },
@@ -211,7 +233,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 	if f, ok := bodies[r.Name]; ok {
 		return f()
 	}
-	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testIntegration", "testEndToEnd", "verifyTrust"}
+	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testEndToEnd", "verifyTrust", "testIntegration", "replayEvent", "receiveWebhook"}
 	if (r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH") && !slices.Contains(empty, r.Name) {
 		m.t.Fatalf("%s %s is new: say in body what it takes", r.Method, r.Path)
 	}

@@ -43,6 +43,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnect(a)
 	s.mountRest(a)
 	s.mountEvents(a)
+	s.mountInbound(a)
 	s.mountRevocations(a)
 	s.mountExpirations(a)
 	return nil
