@@ -82,6 +82,7 @@ func rooms() []room {
 		{internal + "surface/embedded", surface, thin},
 		{internal + "surface/hooks", surface, thin},
 		{internal + "surface/connect", surface, thin},
+		{internal + "surface/mcp", append(in("document"), surface...), "a surface is thin; the drafts that it keeps are documents, whose forms of credentials package document knows"},
 		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},
 		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "hookverify", "manifest", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, checks and rehearses documents, and prints what the ledger's verification found"},

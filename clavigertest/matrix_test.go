@@ -226,6 +226,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"grantLogin": func() any {
 			return api.GrantLogin{Host: "laptop", State: "s", RedirectURI: "http://127.0.0.1:1/", CodeChallenge: challenge("proof")}
 		},
+		"builder":             func() any { return initialize },
 		"createOperatorToken": func() any { return map[string]string{"client_id": m.A.ClientID, "client_secret": m.A.ClientSecret} },
 		"createScopedToken":   func() any { return map[string]string{"workspace_name": "a1"} },
 		"createCustomerToken": func() any { return map[string]string{"customer_name": "a1"} },

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"claviger/internal/surface/docs"
 	"claviger/internal/surface/embedded"
 	"claviger/internal/surface/hooks"
+	"claviger/internal/surface/mcp"
 	"claviger/internal/surface/native"
 	"claviger/internal/wire"
 )
@@ -48,7 +50,15 @@ func (a *App) mount() error {
 		return err
 	}
 	embedded.Mount(tokens, a.tokens)
-	a.routes = append(v1.Routes(), tokens.Routes()...)
+	common.Encode, common.Title = mcp.EncodeError, "Claviger, for assistants"
+	assistants, err := wire.New(common)
+	if err != nil {
+		return err
+	}
+	if err := mcp.Mount(assistants, mcp.Config{Broker: a.broker, PublicURL: a.config.PublicURL, Version: Version}); err != nil {
+		return err
+	}
+	a.routes = slices.Concat(v1.Routes(), tokens.Routes(), assistants.Routes())
 	pages, err := connect.New(connect.Config{Broker: a.broker, Sessions: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
 	if err != nil {
 		return err
@@ -80,6 +90,9 @@ func (a *App) mount() error {
 func errorShape(path string) wire.Encoder {
 	if strings.HasPrefix(path, embedded.Prefix) {
 		return embedded.EncodeError
+	}
+	if strings.HasPrefix(path, mcp.Prefix) {
+		return mcp.EncodeError
 	}
 	return nil
 }
