@@ -231,6 +231,12 @@ func TestConnect_TheClientIsWriteOnly(t *testing.T) {
 	}
 	_, err = x.api.PutOAuthClient(t.Context(), "acme", api.PutOAuthClient{ClientID: "another"})
 	refused(t, err, 422, "required")
+	// GitHub's other method is an app, whose key comes with each connection.
+	if seen, err := x.api.PutOAuthClient(t.Context(), "github", api.PutOAuthClient{ClientID: "ours", ClientSecret: "a-secret"}); err != nil || seen.AuthMethod != "oauth" {
+		t.Errorf("GitHub's client is %+v, %v", seen, err)
+	}
+	_, err = x.api.PutOAuthClient(t.Context(), "github", api.PutOAuthClient{ClientID: "ours", ClientSecret: "a-secret", AuthMethod: "app"})
+	refused(t, err, 422, "own_client")
 	_, err = x.api.OAuthClient(t.Context(), "acme", "token")
 	refused(t, err, 422, "unknown_auth_method")
 	x.connect("with the kept secret")

@@ -94,7 +94,7 @@ func (p *program) connectAccount(ctx context.Context, in api.CreateConnection, n
 func consentMethod(k api.Connector, key string) (string, error) {
 	var ways []string
 	for _, m := range k.Auth {
-		if m.Type == oauthType {
+		if m.Type == oauthType && !slices.ContainsFunc(m.Fields, func(f api.Field) bool { return f.Required }) {
 			ways = append(ways, m.Key)
 		}
 	}

@@ -45,6 +45,8 @@ func newDesk(t *testing.T, o clavigertest.Options, policy oauthserver.Policy) *d
 		document := fmt.Sprintf(`{"key":%q,"name":"Acme CRM","kind":"http","baseUrl":"%[2]s","allowedHosts":["127.0.0.1"],"auth":[
 			{"key":"oauth","type":"oauth2","label":"Sign in","oauth2":{`+grant+`,"clientAuth":"client_secret_basic","tokenUrl":"%[2]s/token","scopes":["contacts.read"]},
 			"test":{"method":"GET","path":"/userinfo","expectStatus":[200],"account":{"id":"$.sub","name":"$.name"}},"permissions":"none"},
+			{"key":"app","type":"oauth2","fields":[{"key":"clientId","required":true},{"key":"clientSecret","secret":true,"required":true}],
+			"oauth2":{"grant":"clientCredentials","clientAuth":"client_secret_basic","tokenUrl":"%[2]s/token","scopes":[]},"test":"none","permissions":"none"},
 			{"key":"token","type":"bearer","label":"Token","fields":[{"key":"token","label":"Token","secret":true,"required":true}],
 			"inject":[{"in":"header","name":"Authorization","value":"Bearer ${token}"}],"test":"none","permissions":"none"}]}`, key, v.URL)
 		if _, err := c.PutConnector(t.Context(), key, []byte(document)); err != nil {

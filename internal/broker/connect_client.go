@@ -58,18 +58,28 @@ func (b *Broker) redirectURI(organization claviger.OrganizationID, connector str
 	return b.publicURL + "/oauth/callback/" + string(organization) + "/" + connector
 }
 
-// oauthMethod finds an oauth2 method of a connector by its key, or the only one.
+// oauthMethod finds an oauth2 method of a connector by its key, or the only one, among
+// those whose connections bring no client of their own.
 func oauthMethod(k *claviger.Connector, key string) (*claviger.AuthMethod, error) {
 	var found []*claviger.AuthMethod
+	brings := false
 	for i := range k.Auth {
-		if m := &k.Auth[i]; m.OAuth != nil && (key == "" || m.Key == key) {
+		m := &k.Auth[i]
+		if m.OAuth == nil || key != "" && m.Key != key {
+			continue
+		}
+		if m.BringsClient() {
+			brings = true
+		} else {
 			found = append(found, m)
 		}
 	}
-	switch len(found) {
-	case 1:
+	switch {
+	case len(found) == 1:
 		return found[0], nil
-	case 0:
+	case len(found) == 0 && brings:
+		return nil, claviger.Invalid("authMethod", "own_client", "Each connection of %s by this method brings its own client, among its credentials.", k.Key)
+	case len(found) == 0:
 		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no such auth method of type oauth2.", k.Key)
 	}
 	return nil, claviger.Invalid("authMethod", "required", "The connector %s has several auth methods of type oauth2. Name one.", k.Key)
