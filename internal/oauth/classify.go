@@ -226,6 +226,9 @@ func (c Class) Err() error {
 	case Pending, SlowDown:
 		return claviger.Errorf(claviger.KindConflict, string(Pending), "Nobody has allowed the connection at the vendor yet.")
 	default:
+		if c.Status == 0 { // the browser brought the vendor's no
+			return upstream("oauth_refused", "The vendor refused, for a reason that is not understood here. Start again, or ask who set the connection up.")
+		}
 		return upstream("oauth_refused", "The vendor refused the request without a reason that is understood here (status "+strconv.Itoa(c.Status)+").")
 	}
 }
