@@ -115,28 +115,9 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 	var out []claviger.Injection
 	for i, item := range items {
 		path := index(a.at("inject"), i)
-		place := "" // which keys are known depends on where it goes
-		if n := item.Get("in"); n != nil {
-			place = n.Text
-		}
-		keys := []string{"in", "name", "value"}
-		if place == "basic" {
-			keys = []string{"in", "username", "password"}
-		}
-		o, ok := c.object(item, path, keys...)
+		in, id, ok := c.injection(item, path, known)
 		if !ok {
 			continue
-		}
-		in := claviger.Injection{In: o.choice("in", true, "header", "query", "cookie", "body", "basic")}
-		id := "header authorization"
-		if place == "basic" {
-			in.Username = c.template(o.need("username"), o.at("username"), known)
-			in.Password = c.template(o.n.Get("password"), o.at("password"), known)
-		} else {
-			in.Name = o.needText("name", 100)
-			in.Value = c.template(o.need("value"), o.at("value"), known)
-			c.injectionName(o, in)
-			id = place + " " + document.Fold(in.Name)
 		}
 		if taken[id] {
 			c.fault(item, path, CodeDuplicate, "", "two injections fill the same place")
@@ -149,6 +130,32 @@ func (c *checker) inject(a object, m *claviger.AuthMethod) []claviger.Injection 
 		out = append(out, in)
 	}
 	return out
+}
+
+// injection reads one injection, and names the place that it fills.
+func (c *checker) injection(item *document.Node, path string, known func(string) string) (in claviger.Injection, id string, ok bool) {
+	place := "" // which keys are known depends on where it goes
+	if n := item.Get("in"); n != nil {
+		place = n.Text
+	}
+	keys := []string{"in", "name", "value"}
+	if place == "basic" {
+		keys = []string{"in", "username", "password"}
+	}
+	o, ok := c.object(item, path, keys...)
+	if !ok {
+		return in, "", false
+	}
+	in.In = o.choice("in", true, "header", "query", "cookie", "body", "basic")
+	if place == "basic" {
+		in.Username = c.template(o.need("username"), o.at("username"), known)
+		in.Password = c.template(o.n.Get("password"), o.at("password"), known)
+		return in, "header authorization", true
+	}
+	in.Name = o.needText("name", 100)
+	in.Value = c.template(o.need("value"), o.at("value"), known)
+	c.injectionName(o, in)
+	return in, place + " " + document.Fold(in.Name), true
 }
 
 // bearerInjection is where an access token goes unless a method says otherwise (RFC

@@ -31,10 +31,20 @@ func (c *checker) address(n *document.Node, at string, conn *claviger.Connector)
 	}
 	text := strings.TrimSuffix(n.Text, "/")
 	t := c.template(&document.Node{Kind: document.String, Line: n.Line, Column: n.Column, Text: text}, at, c.variableName)
+	host, ok := c.https(n, at, text)
+	if !ok {
+		return none
+	}
+	c.covered(n, at, host, conn)
+	return t
+}
+
+// https checks the parts of an address and answers its host.
+func (c *checker) https(n *document.Node, at, text string) (host string, ok bool) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || scheme != "https" && scheme != "http" {
 		c.fault(n, at, CodeHost, "start with https://", "must be an https address")
-		return none
+		return "", false
 	}
 	authority, path := rest, ""
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -44,13 +54,10 @@ func (c *checker) address(n *document.Node, at string, conn *claviger.Connector)
 		c.path(n, at, path)
 		c.positions(path, n, at)
 	}
-	host, ok := c.authority(n, at, authority)
-	if !ok {
-		return none
+	if host, ok = c.authority(n, at, authority); ok {
+		c.plainHTTP(n, at, scheme, host)
 	}
-	c.plainHTTP(n, at, scheme, host)
-	c.covered(n, at, host, conn)
-	return t
+	return host, ok
 }
 
 // plainHTTP refuses the scheme http unless the operator opened the host.

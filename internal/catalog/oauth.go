@@ -165,24 +165,10 @@ func (c *checker) endpoint(o object, key string, own bool, known func(name strin
 	if len(n.Text) > 2048 {
 		c.fault(n, at, CodeLimit, "", "is longer than 2048 bytes")
 	}
-	scheme, rest, ok := strings.Cut(n.Text, "://")
-	if !ok || scheme != "https" && scheme != "http" {
-		c.fault(n, at, CodeHost, "start with https://", "must be an https address")
-		return t
-	}
-	authority, path := rest, ""
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		authority, path = rest[:i], rest[i:]
-	}
-	if path != "" {
-		c.path(n, at, path)
-		c.positions(path, n, at)
-	}
-	host, ok := c.authority(n, at, authority)
+	host, ok := c.https(n, at, n.Text)
 	if !ok {
 		return t
 	}
-	c.plainHTTP(n, at, scheme, host)
 	if name, whole := wholeHole(host); whole {
 		c.endpointVariable(n, at, c.variables[name], own)
 		return t
