@@ -1,9 +1,9 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,7 +126,7 @@ type upload struct {
 
 // unchanged reports whether the manifest is the stored one.
 func (u *upload) unchanged() bool {
-	return u.old.Version > 0 && bytes.Equal(u.out.System.Hash[:], u.old.Hash[:])
+	return u.old.Version > 0 && subtle.ConstantTimeCompare(u.out.System.Hash[:], u.old.Hash[:]) == 1
 }
 
 // draftSystem checks everything about an upload and answers what it will make.
