@@ -8,6 +8,7 @@ import (
 
 	"claviger"
 	"claviger/internal/broker"
+	"claviger/internal/surface/pagekit"
 )
 
 //go:embed assets/device.html
@@ -37,8 +38,8 @@ func (s *surface) pairing(w http.ResponseWriter, r *http.Request, d broker.Depar
 		s.refuse(w, r, err)
 		return
 	}
-	s.pages.write(w, s.log, http.StatusOK, "device", device{
-		frame: frame{Title: "Allow it at " + d.Connector, Brand: brandOf(d.Brand), Reload: lookAgain},
+	pagekit.Write(w, s.log, s.pages, http.StatusOK, "device", device{
+		frame: frame{Title: "Allow it at " + d.Connector, Brand: pagekit.BrandOf(d.Brand), Reload: lookAgain},
 		Name:  d.Connector, Code: d.Pairing.UserCode, Origin: claviger.Origin(u),
 		Open: cmp.Or(d.Pairing.VerificationURIComplete, d.Pairing.VerificationURI), Ask: r.URL.Path + "/over",
 	})

@@ -1,91 +1,26 @@
 package connect
 
 import (
-	"bytes"
 	"cmp"
 	_ "embed" // the pages' templates
-	"hash/fnv"
-	"html/template"
-	"log/slog"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"claviger"
 	"claviger/internal/broker"
+	"claviger/internal/surface/pagekit"
 )
 
 //go:embed assets/pages.html
 var templates string
 
-// pages renders the surface's pages.
-type pages struct{ set *template.Template }
-
-func parsePages() (pages, error) {
-	set, err := template.New("pages").Parse(templates + deviceTemplate)
-	return pages{set}, err
-}
-
-// write answers a page. It is rendered whole first, so that a fault in a template is
-// never half a page.
-func (p pages) write(w http.ResponseWriter, log *slog.Logger, status int, name string, data any) {
-	var b bytes.Buffer
-	if err := p.set.ExecuteTemplate(&b, name, data); err != nil {
-		log.Error("a page could not be rendered", "page", name, "error", err)
-		http.Error(w, "Something went wrong on our side.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
-}
-
 // frame is what all pages have.
 type frame struct {
 	Title  string
-	Brand  brand
+	Brand  pagekit.Brand
 	Faulty bool // a form came back, which a screen reader says first
 	Reload int  // seconds after which the page loads again, where no script runs; 0: never
-}
-
-// brand is how the organization shows itself. Owner is its own name, where the page
-// carries another one. All is empty on pages that belong to nobody known.
-type brand struct{ Name, Owner, Logo, Letters, Color string }
-
-func brandOf(x claviger.Branding) brand {
-	b := brand{Name: cmp.Or(x.Name, x.Owner), Color: cmp.Or(strings.TrimPrefix(x.Color, "#"), ownColor)}
-	if b.Name != x.Owner {
-		b.Owner = x.Owner
-	}
-	if len(x.Logo) > 0 {
-		b.Logo = "/connect-assets/logo/" + string(x.Organization)
-	}
-	b.Letters = initials(b.Name)
-	return b
-}
-
-// tile stands where there is no logo: initials, in one of six colours.
-type tile struct {
-	Letters string
-	Tint    uint32
-}
-
-func tileOf(key, name string) tile {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))
-	return tile{initials(name), h.Sum32() % 6}
-}
-
-// initials answers the first letters of a name's first two words.
-func initials(name string) string {
-	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) })
-	var out []rune
-	for _, w := range words[:min(len(words), 2)] {
-		out = append(out, unicode.ToUpper([]rune(w)[0]))
-	}
-	return string(out)
 }
 
 // asking is who asks, for whom, and where the person returns to.
@@ -94,9 +29,9 @@ type asking struct {
 	User, ReturnOrigin string
 }
 
-func askingOf(page broker.ConnectPage, title string) asking {
-	u := page.Session.User
-	return asking{frame{Title: title, Brand: brandOf(page.Brand)}, cmp.Or(u.Name, u.Email, u.ID), page.ReturnOrigin}
+func askingOf(of broker.ConnectPage, title string) asking {
+	u := of.Session.User
+	return asking{frame{Title: title, Brand: pagekit.BrandOf(of.Brand)}, cmp.Or(u.Name, u.Email, u.ID), of.ReturnOrigin}
 }
 
 // choices is the page that lists what may be connected.
@@ -107,7 +42,7 @@ type choices struct {
 }
 
 type choice struct {
-	tile
+	pagekit.Tile
 	Path, Name, How string
 }
 
@@ -135,7 +70,7 @@ func choicesOf(page broker.ConnectPage, token string) choices {
 			how = "Sign in at " + c.Vendor
 		}
 		out.Choices = append(out.Choices, choice{
-			tile: tileOf(c.Connector.Key, c.Connector.Name), Path: pagePath(token, c.Connector.Key, c.Method.Key), Name: c.Connector.Name, How: how,
+			Tile: pagekit.TileOf(c.Connector.Key, c.Connector.Name), Path: pagePath(token, c.Connector.Key, c.Method.Key), Name: c.Connector.Name, How: how,
 		})
 	}
 	return out
@@ -144,7 +79,7 @@ func choicesOf(page broker.ConnectPage, token string) choices {
 // form is the page of one way to connect.
 type form struct {
 	asking
-	tile
+	pagekit.Tile
 	Name, Vendor           string
 	Again, Consents        bool
 	Scopes, Added, Dropped []string
@@ -164,7 +99,7 @@ type field struct {
 // formOf answers the page, with what was entered that is no secret, and what is wrong.
 func formOf(page broker.ConnectPage, c broker.ConnectChoice, token string, entered url.Values, wrong *claviger.Error) form {
 	f := form{
-		asking: askingOf(page, "Connect "+c.Connector.Name), tile: tileOf(c.Connector.Key, c.Connector.Name), Name: c.Connector.Name, Vendor: c.Vendor,
+		asking: askingOf(page, "Connect "+c.Connector.Name), Tile: pagekit.TileOf(c.Connector.Key, c.Connector.Name), Name: c.Connector.Name, Vendor: c.Vendor,
 		Again: page.Session.Reconnect, Consents: c.Consents, Added: c.Added, Dropped: c.Dropped, Missing: c.Missing,
 		Action: pagePath(token, c.Connector.Key, c.Method.Key),
 	}
@@ -248,14 +183,14 @@ type done struct {
 
 // account is whose account of the vendor it is.
 type account struct {
-	tile
+	pagekit.Tile
 	Name, ID, Of string
 }
 
 func arrived(of claviger.Branding, a broker.Arrival) done {
-	d := done{frame: frame{Title: "Almost done", Brand: brandOf(of)}, Name: a.Connector}
+	d := done{frame: frame{Title: "Almost done", Brand: pagekit.BrandOf(of)}, Name: a.Connector}
 	if x := a.Flow.Draft.Account; x.ID != "" || x.Name != "" {
-		d.Account = &account{tile: tileOf(a.Flow.Draft.Connector, cmp.Or(x.Name, x.ID)), Name: cmp.Or(x.Name, x.ID), Of: a.Connector}
+		d.Account = &account{Tile: pagekit.TileOf(a.Flow.Draft.Connector, cmp.Or(x.Name, x.ID)), Name: cmp.Or(x.Name, x.ID), Of: a.Connector}
 		if x.Name != "" {
 			d.Account.ID = x.ID
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"claviger"
 	"claviger/internal/broker"
+	"claviger/internal/surface/pagekit"
 	"claviger/internal/wire"
 )
 
@@ -37,7 +39,7 @@ type surface struct {
 	sessions Sessions
 	secure   bool
 	log      *slog.Logger
-	pages    pages
+	pages    *template.Template
 }
 
 // Prefixes are the parts of the path space that the surface owns.
@@ -48,7 +50,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Broker == nil || c.Sessions == nil || c.PublicURL == "" || c.Log == nil {
 		return nil, errors.New("connect: a broker, sessions, the public URL and a log are required")
 	}
-	p, err := parsePages()
+	p, err := template.New("pages").Parse(templates + deviceTemplate + pagekit.Parts)
 	if err != nil {
 		return nil, err
 	}
@@ -66,46 +68,7 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("GET /connect-assets/accent/{color}", s.accent)
 	mux.HandleFunc("GET /connect-assets/logo/{organization}", s.logo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, claviger.NotFound("page")) })
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This form was sent from another site. Open the page again and fill it in there."))
-	}))
-	return defend(s.alone(guard.Handler(mux))), nil
-}
-
-// defend sets what every answer of the surface carries. A form may lead nowhere but to
-// the surface itself: where a browser goes from there is a navigation of its own.
-func defend(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
-			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		header.Set("X-Frame-Options", "DENY")
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
-		header.Set("Cache-Control", "no-store")
-		header.Set("Referrer-Policy", "no-referrer")
-		h.ServeHTTP(w, r)
-	})
-}
-
-// alone lets other sites lead a person here in a window, and nothing else: what they
-// frame, embed or fetch is refused before anything is looked up, so that no answer, no
-// error and no time it takes tells them what exists (https://xsleaks.dev). The flow of a
-// page in a frame belongs in a window of its own, which has this site's cookie whatever
-// the browser thinks of other sites' cookies.
-func (s *surface) alone(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, mode, kind := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-		window := mode == "navigate" && kind == "document" && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		framed := mode == "navigate" && kind != "document" && kind != ""
-		if framed || (from == "cross-site" || from == "same-site") && !window {
-			s.refuse(w, r, claviger.Errorf(claviger.KindDenied, "cross_origin", "This page opens in a window of its own, and takes nothing from other sites. Open its address there."))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return pagekit.Defend(pagekit.Alone(mux, s.refuse)), nil
 }
 
 // refuse is fail for requests that belong to no organization.
@@ -122,17 +85,17 @@ func (s *surface) asset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-	give(w, kinds[path.Ext(name)], body)
+	pagekit.Give(w, kinds[path.Ext(name)], body)
 }
 
 // accent answers the style sheet of a colour.
 func (s *surface) accent(w http.ResponseWriter, r *http.Request) {
-	sheet, ok := accent(r.PathValue("color"))
+	sheet, ok := pagekit.Accent(r.PathValue("color"))
 	if !ok {
 		s.refuse(w, r, claviger.NotFound("page"))
 		return
 	}
-	give(w, "text/css; charset=utf-8", []byte(sheet))
+	pagekit.Give(w, "text/css; charset=utf-8", []byte(sheet))
 }
 
 // logo answers an organization's logo.
@@ -142,13 +105,7 @@ func (s *surface) logo(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	give(w, "image/png", body)
-}
-
-func give(w http.ResponseWriter, kind string, body []byte) {
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	_, _ = w.Write(body)
+	pagekit.Give(w, "image/png", body)
 }
 
 // start binds the flow to this browser and sends it to the vendor.
@@ -199,7 +156,7 @@ func (s *surface) arrive(w http.ResponseWriter, r *http.Request, a broker.Arriva
 			// hold back, but a navigation of the page.
 			w.Header().Set("Refresh", "0; url="+a.ReturnTo)
 		}
-		s.pages.write(w, s.log, http.StatusOK, "done", arrived(s.core.Brand(r.Context(), a.Flow.Organization), a))
+		pagekit.Write(w, s.log, s.pages, http.StatusOK, "done", arrived(s.core.Brand(r.Context(), a.Flow.Organization), a))
 	}
 }
 

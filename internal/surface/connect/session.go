@@ -10,6 +10,7 @@ import (
 
 	"claviger"
 	"claviger/internal/broker"
+	"claviger/internal/surface/pagekit"
 	"claviger/internal/wire"
 )
 
@@ -28,7 +29,7 @@ const (
 func (s *surface) session(w http.ResponseWriter, r *http.Request) {
 	token := r.PathValue("token")
 	if claviger.ValidID(claviger.PrefixConnection, token) {
-		s.pages.write(w, s.log, http.StatusOK, "reconnect", frame{Title: "This connection must be connected again", Brand: brandOf(claviger.Branding{})})
+		pagekit.Write(w, s.log, s.pages, http.StatusOK, "reconnect", frame{Title: "This connection must be connected again", Brand: pagekit.BrandOf(claviger.Branding{})})
 		return
 	}
 	page, ok := s.open(w, r)
@@ -39,7 +40,7 @@ func (s *surface) session(w http.ResponseWriter, r *http.Request) {
 		s.show(w, http.StatusOK, formOf(page, page.Choices[0], token, nil, nil))
 		return
 	}
-	s.pages.write(w, s.log, http.StatusOK, "choose", choicesOf(page, token))
+	pagekit.Write(w, s.log, s.pages, http.StatusOK, "choose", choicesOf(page, token))
 }
 
 // open finds the session of a page and what it shows.
@@ -72,7 +73,7 @@ func (s *surface) form(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *surface) show(w http.ResponseWriter, status int, f form) {
-	s.pages.write(w, s.log, status, "form", f)
+	pagekit.Write(w, s.log, s.pages, status, "form", f)
 }
 
 func choiceOf(page broker.ConnectPage, r *http.Request) (broker.ConnectChoice, bool) {
@@ -132,7 +133,7 @@ func (s *surface) depart(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Refresh", "0; url=/oauth/start/"+flow)
-	s.pages.write(w, s.log, http.StatusOK, "depart", departure{frame: frame{Title: "One moment", Brand: brandOf(page.Brand)}, Start: "/oauth/start/" + flow})
+	pagekit.Write(w, s.log, s.pages, http.StatusOK, "depart", departure{frame: frame{Title: "One moment", Brand: pagekit.BrandOf(page.Brand)}, Start: "/oauth/start/" + flow})
 }
 
 // readForm reads a page's own form. Names that the page does not make are refused by

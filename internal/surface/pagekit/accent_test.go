@@ -1,4 +1,4 @@
-package connect
+package pagekit
 
 import (
 	"encoding/hex"
@@ -19,7 +19,7 @@ func TestAccent_IsLegibleWhateverTheColor(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		digits := rapid.StringMatching(`[0-9a-f]{6}`).Draw(t, "digits")
-		sheet, ok := accent(digits)
+		sheet, ok := Accent(digits)
 		m := sheetOf.FindStringSubmatch(sheet)
 		if !ok || m == nil || m[1] != digits {
 			t.Fatalf("%s has the sheet %q", digits, sheet)
@@ -33,7 +33,7 @@ func TestAccent_IsLegibleWhateverTheColor(t *testing.T) {
 		}
 	})
 	for _, bad := range []string{"", "fff", "FFFFFF", "gggggg", "1f5a66;", "1f5a6600", "../../x"} {
-		if sheet, ok := accent(bad); ok {
+		if sheet, ok := Accent(bad); ok {
 			t.Errorf("%q has the sheet %q", bad, sheet)
 		}
 	}

@@ -1,4 +1,4 @@
-package connect
+package pagekit
 
 import (
 	"encoding/hex"
@@ -6,10 +6,10 @@ import (
 	"math"
 )
 
-// ownColor is the accent of pages whose organization has none.
-const ownColor = "1f5a66"
+// OwnColor is the accent of pages whose organization has none.
+const OwnColor = "1f5a66"
 
-// The backgrounds that an accent is read on, the least forgiving of each theme; page.css
+// The backgrounds that an accent is read on, the least forgiving of each theme; page.css of package connect
 // has the same.
 var (
 	lightGround = shade{0xf4, 0xf5, 0xf7}
@@ -61,10 +61,10 @@ func legible(s, towards, ground shade) shade {
 	return towards
 }
 
-// accent answers the style sheet of a colour, six hexadecimal digits in lower case: text
+// Accent answers the style sheet of a colour, six hexadecimal digits in lower case: text
 // on it is black or white, whichever reads better, and as text it is darkened or lightened
 // as far as the theme's ground asks. ok is false if it is no colour.
-func accent(digits string) (sheet string, ok bool) {
+func Accent(digits string) (sheet string, ok bool) {
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(shade{}) || hex.EncodeToString(raw) != digits {
 		return "", false
