@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math/big"
-	"strings"
 	"time"
 
 	"claviger"
@@ -30,25 +29,18 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 // checksum, and what may be kept of it: its SHA-256 and its last four characters.
 // It fails only if random does.
 func NewAPIKey(random io.Reader) (token claviger.Secret, hash []byte, hint string, err error) {
-	var b [32]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
+	text, hash, err := newToken(keyPrefix, random)
+	if err != nil {
 		return claviger.Secret{}, nil, "", err
 	}
-	text := keyPrefix + digits62(new(big.Int).SetBytes(b[:]), keyRandom)
-	text += checksum(text)
-	return claviger.NewSecretString(text), HashToken(text), text[len(text)-4:], nil
+	return claviger.NewSecretString(text), hash, text[len(text)-4:], nil
 }
 
 // NewClientSecret makes the secret of an application, 256 random bits as
 // "clv_app_" + 43 characters + 6 of checksum, and its SHA-256.
 func NewClientSecret(random io.Reader) (secret claviger.Secret, hash []byte, err error) {
-	var b [32]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return claviger.Secret{}, nil, err
-	}
-	text := "clv_app_" + digits62(new(big.Int).SetBytes(b[:]), keyRandom)
-	text += checksum(text)
-	return claviger.NewSecretString(text), HashToken(text), nil
+	text, hash, err := newToken("clv_app_", random)
+	return claviger.NewSecretString(text), hash, err
 }
 
 // HashToken is the SHA-256 under which a token is kept and found. The tokens are
@@ -56,21 +48,6 @@ func NewClientSecret(random io.Reader) (secret claviger.Secret, hash []byte, err
 func HashToken(token string) []byte {
 	h := sha256.Sum256([]byte(token))
 	return h[:]
-}
-
-// wellFormedKey checks form and checksum, so that a mistyped or invented key costs
-// no look-up, and scanners can tell a key from a look-alike.
-func wellFormedKey(token string) bool {
-	if len(token) != len(keyPrefix)+keyRandom+keyChecksum || !strings.HasPrefix(token, keyPrefix) {
-		return false
-	}
-	for _, c := range []byte(token[len(keyPrefix):]) {
-		if strings.IndexByte(base62, c) < 0 {
-			return false
-		}
-	}
-	body := token[:len(token)-keyChecksum]
-	return token[len(body):] == checksum(body)
 }
 
 func checksum(s string) string {
@@ -89,7 +66,7 @@ func digits62(n *big.Int, width int) string {
 
 // checkKey finds the caller behind an API key.
 func (a *Authority) checkKey(ctx context.Context, token string, hash []byte, now time.Time) (*verdict, error) {
-	if !wellFormedKey(token) {
+	if !wellFormed(keyPrefix, token) {
 		return nil, refuse("malformed_key")
 	}
 	key, err := a.db.APIKeyByHash(ctx, hash)

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -59,9 +60,15 @@ type Authority struct {
 	cache    *verdicts
 	failures *throttle // of recording refused tokens, by source
 	secrets  *throttle // of guessing client secrets, by client and source
-	now      func() time.Time
-	random   io.Reader
-	log      *slog.Logger
+	// passwords is of guessing passwords, by account and source, sources by source alone,
+	// factors of guessing second factors, by person.
+	passwords, sources, factors *throttle
+
+	hashing hashing
+	sealer  Sealer
+	now     func() time.Time
+	random  io.Reader
+	log     *slog.Logger
 
 	usedMu sync.Mutex
 	used   map[claviger.KeyID]time.Time
@@ -91,7 +98,13 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		failures: newThrottle(5, 50, c.Now),
 		// Ten wrong secrets at once for one client from one source, then one in six seconds.
 		secrets: newThrottle(1.0/6, 10, c.Now),
-		used:    map[claviger.KeyID]time.Time{},
+		// The same for passwords. A source that tries many accounts is counted as well, with
+		// room for an office behind one address.
+		passwords: newThrottle(1.0/6, 10, c.Now), sources: newThrottle(1.0/2, 50, c.Now),
+		// Five wrong codes at once, then one a minute: of a million, three are right.
+		factors: newThrottle(1.0/60, 5, c.Now),
+		hashing: newHashing(), sealer: c.Sealer,
+		used: map[claviger.KeyID]time.Time{},
 	}
 	if err := a.ring.open(ctx); err != nil {
 		return nil, err
@@ -102,10 +115,11 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 // refusedToken is why a token was refused, for the ledger only. The caller learns
 // nothing but "invalid".
 type refusedToken struct {
-	code  string // of the ledger
-	org   claviger.OrganizationID
-	actor string // an id of ours; empty while the token is not known to be one
-	cause error
+	code     string // of the ledger
+	resource string // what it was for; empty: a token
+	org      claviger.OrganizationID
+	actor    string // an id of ours; empty while the token is not known to be one
+	cause    error
 }
 
 // Error implements error.
@@ -199,7 +213,7 @@ func (a *Authority) refused(ctx context.Context, from claviger.Request, r *refus
 	if a.failures.allow(source(from.Address)) {
 		e := claviger.Entry{
 			Organization: r.org, ActorKind: claviger.CallerNobody, ActorID: r.actor,
-			Verb: claviger.AuthenticationFail, ResourceType: "token", Outcome: claviger.OutcomeDenied,
+			Verb: claviger.AuthenticationFail, ResourceType: cmp.Or(r.resource, "token"), Outcome: claviger.OutcomeDenied,
 			Code: r.code, RequestID: from.ID,
 		}
 		if from.Address.IsValid() {

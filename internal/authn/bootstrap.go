@@ -33,6 +33,7 @@ type Bootstrapped struct {
 	ClientID     string
 	ClientSecret claviger.Secret
 	APIKey       claviger.Secret
+	OwnerLink    claviger.Secret // the token of the link by which the owner chooses how to sign in
 }
 
 // Bootstrap fills an empty database, in one transaction with its ledger entry: the
@@ -99,8 +100,10 @@ type seedRows struct {
 	user         claviger.User
 	application  claviger.Application
 	key          claviger.APIKey
+	link         claviger.SetupLink
 	clientSecret claviger.Secret
 	apiKey       claviger.Secret
+	ownerLink    claviger.Secret
 }
 
 func newSeedRows(c BootstrapConfig, regions []claviger.RegionID) (*seedRows, error) {
@@ -121,7 +124,7 @@ func newSeedRows(c BootstrapConfig, regions []claviger.RegionID) (*seedRows, err
 			Region: defaultRegion(regions), Version: 1, CreatedAt: now, UpdatedAt: now,
 		},
 		user: claviger.User{
-			ID: claviger.UserID(ids[claviger.PrefixUser]), Organization: org, Name: "Owner", Email: "owner@localhost",
+			ID: claviger.UserID(ids[claviger.PrefixUser]), Organization: org, Name: "Owner", Email: founderEmail,
 			Role: claviger.RoleOwner, Version: 1, CreatedAt: now, UpdatedAt: now,
 		},
 		application: claviger.Application{
@@ -131,6 +134,10 @@ func newSeedRows(c BootstrapConfig, regions []claviger.RegionID) (*seedRows, err
 	s.key = claviger.APIKey{
 		ID: claviger.KeyID(ids[claviger.PrefixKey]), Organization: org, User: s.user.ID, CreatedBy: string(s.user.ID),
 		Name: "owner", Permissions: claviger.RoleOwner.Permissions(), CreatedAt: now,
+	}
+	var err error
+	if s.ownerLink, s.link, err = NewSetupLink(org, s.user.ID, now, c.Random); err != nil {
+		return nil, err
 	}
 	return s, s.makeSecrets(c)
 }
@@ -162,6 +169,9 @@ func (s *seedRows) write(ctx context.Context, tx *store.Tx, scope claviger.Scope
 		return err
 	}
 	if err := tx.CreateApplication(ctx, scope, s.application); err != nil {
+		return err
+	}
+	if err := tx.CreateSetupLink(ctx, scope, s.link); err != nil {
 		return err
 	}
 	return tx.CreateAPIKey(ctx, scope, s.key)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/big"
-	"strings"
 
 	"claviger"
 	"claviger/internal/store"
@@ -16,13 +14,8 @@ const connectPrefix = "clv_connect_"
 // NewConnectToken makes the token in the address of a connect page, 256 random bits as
 // "clv_connect_" + 43 characters + 6 of checksum, and its SHA-256.
 func NewConnectToken(random io.Reader) (token claviger.Secret, hash []byte, err error) {
-	var b [32]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return claviger.Secret{}, nil, err
-	}
-	text := connectPrefix + digits62(new(big.Int).SetBytes(b[:]), keyRandom)
-	text += checksum(text)
-	return claviger.NewSecretString(text), HashToken(text), nil
+	text, hash, err := newToken(connectPrefix, random)
+	return claviger.NewSecretString(text), hash, err
 }
 
 // AuthenticateConnect finds the caller behind the token of a connect page. It acts for
@@ -30,8 +23,7 @@ func NewConnectToken(random io.Reader) (token claviger.Secret, hash []byte, err 
 // core's to judge; an unknown token is the KindNotFound of a page that is not there.
 func (a *Authority) AuthenticateConnect(ctx context.Context, token string, from claviger.Request) (claviger.Caller, error) {
 	absent := claviger.Errorf(claviger.KindNotFound, "unknown_session", "There is nothing at this address. Ask the application that sent you for a new link.")
-	body := token[:max(len(token)-keyChecksum, 0)]
-	if len(token) != len(connectPrefix)+keyRandom+keyChecksum || !strings.HasPrefix(token, connectPrefix) || token[len(body):] != checksum(body) {
+	if !wellFormed(connectPrefix, token) {
 		return claviger.Caller{}, absent
 	}
 	s, err := a.db.ConnectSessionByHash(ctx, HashToken(token))

@@ -27,6 +27,6 @@ func (s *seedRows) shown() *Bootstrapped {
 	return &Bootstrapped{
 		Organization: s.organization.ID, Workspace: s.workspace.ID, User: s.user.ID,
 		Application: s.application.ID, ClientID: s.application.ClientID,
-		ClientSecret: s.clientSecret, APIKey: s.apiKey,
+		ClientSecret: s.clientSecret, APIKey: s.apiKey, OwnerLink: s.ownerLink,
 	}
 }

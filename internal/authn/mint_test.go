@@ -316,7 +316,7 @@ func TestNewAPIKeyIsWellFormed(t *testing.T) {
 			t.Fatal(err)
 		}
 		k := text(s)
-		if len(k) != 57 || !wellFormedKey(k) || seen[k] || string(hash) != string(HashToken(k)) || !strings.HasSuffix(k, hint) || len(hint) != 4 {
+		if len(k) != 57 || !wellFormed(keyPrefix, k) || seen[k] || string(hash) != string(HashToken(k)) || !strings.HasSuffix(k, hint) || len(hint) != 4 {
 			t.Fatalf("key of %d characters, hint %q", len(k), hint)
 		}
 		seen[k] = true

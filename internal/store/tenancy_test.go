@@ -59,6 +59,7 @@ func (f *fixture) victim(name string) *victim {
 			tx.PutPolicy(ctx, v.scope, claviger.Policy{SyncFallback: true}))
 	})
 	v.subscribe()
+	v.signsIn()
 	v.beginConnecting()
 	v.revokeOne()
 	entries := v.entries("stream-"+name, 1, 1)
@@ -90,10 +91,7 @@ func hit1[T any](_ T, err error) (int, error) { return hit(err) }
 // scopedMethods has every method of DB and Tx that takes a scope, which the test
 // below asserts. organizationWide says that a scope bound to a workspace, even one
 // that exists, reaches nothing by it.
-var scopedMethods = map[string]struct {
-	organizationWide bool
-	call             attempt
-}{
+var scopedMethods = joined(signInMethods, map[string]scopedMethod{
 	"DB.Workspaces": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Workspaces(ctx, s, store.Page{}))
 	}},
@@ -435,7 +433,7 @@ var scopedMethods = map[string]struct {
 	"Tx.DeleteSecret": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit(tx.DeleteSecret(ctx, s, victimsSecret))
 	}},
-}
+})
 
 // errUndo ends every attempt's transaction, so that each begins at the same state.
 var errUndo = errors.New("undo")

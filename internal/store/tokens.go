@@ -92,9 +92,9 @@ func (tx *Tx) announceTokens(ctx context.Context, w *where) (int64, error) {
 // purgeBatch bounds what one PurgeExpired deletes of each kind.
 const purgeBatch = 5000
 
-// PurgeExpired forgets tokens and logins that expired a day ago and idempotency keys a
-// day after their first use, some thousands at a time; it answers how many, and is
-// called again while that is not zero. It takes no scope.
+// PurgeExpired forgets tokens, logins, links and sessions that expired a day ago and
+// idempotency keys a day after their first use, some thousands at a time; it answers how
+// many, and is called again while that is not zero. It takes no scope.
 func (tx *Tx) PurgeExpired(ctx context.Context, now time.Time) (int64, error) {
 	cutoff := millis(now.Add(-idempotencyLife))
 	tokens, err := tx.exec(ctx, "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE expires_at < $1 LIMIT $2)", cutoff, int64(purgeBatch))
@@ -107,5 +107,9 @@ func (tx *Tx) PurgeExpired(ctx context.Context, now time.Time) (int64, error) {
 	}
 	keys, err := tx.exec(ctx, `DELETE FROM idempotency WHERE (organization, caller, key) IN
 		(SELECT organization, caller, key FROM idempotency WHERE created_at < $1 LIMIT $2)`, cutoff, int64(purgeBatch))
-	return tokens + logins + keys, err
+	if err != nil {
+		return 0, err
+	}
+	signIns, err := tx.purgeSignIns(ctx, cutoff)
+	return tokens + logins + keys + signIns, err
 }
