@@ -86,6 +86,7 @@ func (p *program) demonstrate(ctx context.Context, a *app.App, v *vendor) error 
 	p.printf("Claviger %s is running on %s\n\n", buildVersion().Version, a.PublicURL())
 	p.printf("A vendor's API on http://%s insists on an API key. The key was stored as connection %s,\n", v.addr, conn.ID)
 	p.printf("and the action workshop.get-orders was called through it. The vendor answered %d:\n\n    %s\n\n", result.StatusCode, output)
+	p.printf("Console      %s\n", a.SetupLink(a.FirstStart().OwnerLink))
 	p.printf("Reference    %s/docs\n", a.PublicURL())
 	p.printf("API key      %s\n", key)
 	p.printf("Try it from another terminal:\n\n")

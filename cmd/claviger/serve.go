@@ -17,6 +17,7 @@ import (
 
 func (p *program) serveCommand() *cobra.Command {
 	var file string
+	var ownerLink bool
 	flags := map[string]*string{}
 	c := &cobra.Command{
 		Use:   "serve",
@@ -34,10 +35,11 @@ func (p *program) serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.serve(c.Context(), settings)
+			return p.serve(c.Context(), settings, ownerLink)
 		},
 	}
 	c.Flags().StringVar(&file, "config", "", "YAML file of settings")
+	c.Flags().BoolVar(&ownerLink, "owner-link", false, "print a new link by which the first owner chooses how to sign in to the console; the one before stops working")
 	for _, s := range app.AllSettings() {
 		if s.Flag != "" {
 			flags[s.Flag] = c.Flags().String(s.Flag, "", s.Meaning)
@@ -62,7 +64,7 @@ func settingsTable() string {
 	return b.String()
 }
 
-func (p *program) serve(ctx context.Context, s app.Settings) error {
+func (p *program) serve(ctx context.Context, s app.Settings, ownerLink bool) error {
 	log, err := p.logger(s.LogLevel)
 	if err != nil {
 		return err
@@ -80,6 +82,11 @@ func (p *program) serve(ctx context.Context, s app.Settings) error {
 		p.warnf("A master key was made at %s. Move it where the database's backups do not go, and name it with CLAVIGER_MASTER_KEY=file:PATH. Without it nothing can be opened again.\n", path)
 	}
 	p.showFirstStart(a)
+	if ownerLink && a.FirstStart() == nil {
+		if err := p.showOwnerLink(ctx, a); err != nil {
+			return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+		}
+	}
 	l, err := a.Listen()
 	if err != nil {
 		return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
@@ -103,7 +110,18 @@ func (p *program) showFirstStart(a *app.App) {
 		{"client secret", shown(first.ClientSecret)},
 		{"API key", shown(first.APIKey)},
 	})
+	p.printf("\nConsole:  %s\n", a.SetupLink(first.OwnerLink))
+	p.printf("          Open it to choose how the owner signs in. It works once, and for 24 hours; serve --owner-link makes another.\n")
 	p.printf("\nTry:  curl -H 'Authorization: Bearer API_KEY' %s/v1/whoami\n\n", a.PublicURL())
+}
+
+// showOwnerLink prints a new link for the owner, who lost the one before or the password.
+func (p *program) showOwnerLink(ctx context.Context, a *app.App) error {
+	link, err := a.OwnerLink(ctx)
+	if err == nil {
+		p.printf("Console:  %s\n          Open it to choose anew how the owner signs in. It works once, and for 24 hours.\n\n", link)
+	}
+	return err
 }
 
 // shown reveals a value that its owner sees once.

@@ -17,12 +17,12 @@ func TestFirstStartIsShownEvenIfThePortIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	key := regexp.MustCompile(`API key:\s+clv_key_\w+`)
+	key := regexp.MustCompile(`(?s)API key:\s+clv_key_\w+.*/console/setup/clv_setup_\w+\n`)
 	settings := app.Settings{Addr: taken.Addr().String(), AdminAddr: "127.0.0.1:0", Data: t.TempDir()}
 	for _, first := range []bool{true, false} {
 		var out, errs bytes.Buffer
 		p := &program{stdout: &out, stderr: &errs}
-		if err := p.serve(t.Context(), settings); err == nil {
+		if err := p.serve(t.Context(), settings, false); err == nil {
 			t.Fatal("started on a port that is taken")
 		}
 		if key.Match(out.Bytes()) != first {

@@ -27,6 +27,7 @@ import (
 	"claviger/internal/keeper"
 	"claviger/internal/seal"
 	"claviger/internal/store"
+	"claviger/internal/surface/console"
 	"claviger/internal/vault"
 	"claviger/internal/wire"
 )
@@ -334,6 +335,18 @@ func (a *App) selfOrigins() []string {
 // FirstStart answers what a first start made, whose secrets are shown once; nil on any
 // later start.
 func (a *App) FirstStart() *authn.Bootstrapped { return a.first }
+
+// SetupLink answers the address of a link by which a person chooses how they sign in.
+func (a *App) SetupLink(token claviger.Secret) (address string) {
+	token.Use(func(b []byte) { address = a.config.PublicURL + console.SetupPath + string(b) })
+	return address
+}
+
+// OwnerLink makes a new such link for the instance's owner, in place of the one before.
+func (a *App) OwnerLink(ctx context.Context) (address string, err error) {
+	token, err := a.tokens.OwnerLink(ctx, a.ledger.home)
+	return a.SetupLink(token), err
+}
 
 // MadeKey answers the path of the master key that this start made, or "".
 func (a *App) MadeKey() string { return a.keyMade }

@@ -12,6 +12,7 @@ import (
 	"claviger/internal/broker"
 	"claviger/internal/store"
 	"claviger/internal/surface/connect"
+	"claviger/internal/surface/console"
 	"claviger/internal/surface/docs"
 	"claviger/internal/surface/embedded"
 	"claviger/internal/surface/hooks"
@@ -59,19 +60,9 @@ func (a *App) mount() error {
 		return err
 	}
 	a.routes = slices.Concat(v1.Routes(), tokens.Routes(), assistants.Routes())
-	pages, err := connect.New(connect.Config{Broker: a.broker, Sessions: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
-	if err != nil {
+	if err := a.mountPages(mux); err != nil {
 		return err
 	}
-	for _, prefix := range connect.Prefixes() {
-		mux.Handle(prefix, pages)
-	}
-	guides, err := docs.New(docs.Config{Catalog: a.catalog, PublicURL: a.config.PublicURL, Log: a.log})
-	if err != nil {
-		return err
-	}
-	mux.Handle(docs.Prefix, guides)
-	mux.Handle(docs.Prefix+"/", guides)
 	mux.HandleFunc("GET /healthz", a.healthy)
 	mux.HandleFunc("GET /readyz", a.ready)
 	proxies, err := a.config.proxies()
@@ -82,6 +73,31 @@ func (a *App) mount() error {
 	edge := wire.Edge{TrustedProxies: proxies, Encode: errorShape, Observe: a.metrics.observe, Log: a.log, Now: a.config.Now}
 	a.handler = edge.Front(mux)
 	a.admin = a.adminHandler()
+	return nil
+}
+
+// mountPages puts the surfaces for browsers on the router.
+func (a *App) mountPages(mux *http.ServeMux) error {
+	pages, err := connect.New(connect.Config{Broker: a.broker, Sessions: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range connect.Prefixes() {
+		mux.Handle(prefix, pages)
+	}
+	people, err := console.New(console.Config{Broker: a.broker, Tokens: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range console.Prefixes() {
+		mux.Handle(prefix, people)
+	}
+	guides, err := docs.New(docs.Config{Catalog: a.catalog, PublicURL: a.config.PublicURL, Log: a.log})
+	if err != nil {
+		return err
+	}
+	mux.Handle(docs.Prefix, guides)
+	mux.Handle(docs.Prefix+"/", guides)
 	return nil
 }
 

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"claviger"
+	"claviger/internal/authn"
+	"claviger/internal/wire"
+)
+
+// maxForm bounds what a page sends.
+const maxForm = 512 << 10
+
+// The cookie's names. The prefix makes browsers insist on TLS, this very host and all of
+// its paths; plain http, which is for the loopback alone, cannot have it.
+const (
+	cookieName      = "__Host-claviger_session"
+	plainCookieName = "claviger_session"
+)
+
+func (s *surface) cookieName() string {
+	if s.secure {
+		return cookieName
+	}
+	return plainCookieName
+}
+
+// cookie answers the session's value; "" if there is none, or more than one, which only
+// somebody else could have planted.
+func (s *surface) cookie(r *http.Request) string {
+	found := r.CookiesNamed(s.cookieName())
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0].Value
+}
+
+func (s *surface) bake(value string, life int) *http.Cookie {
+	return &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", MaxAge: life, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+// seat gives the browser its new session.
+func (s *surface) seat(w http.ResponseWriter, in authn.SignedIn) {
+	in.Token.Use(func(b []byte) {
+		http.SetCookie(w, s.bake(string(b), int(in.Session.ExpiresAt.Sub(in.Session.CreatedAt)/time.Second)))
+	})
+}
+
+// unseat takes the cookie away, with the attributes that it was given with.
+func (s *surface) unseat(w http.ResponseWriter) { http.SetCookie(w, s.bake("", -1)) }
+
+// visit is where a person signs in from.
+func (s *surface) visit(r *http.Request) authn.Visit {
+	return authn.Visit{From: wire.From(r), Agent: r.UserAgent(), Cookie: s.cookie(r)}
+}
+
+// formToken answers what the forms of a session carry. It says nothing of the cookie that
+// it is made from, and nobody can make it without.
+func formToken(cookie string) string {
+	sum := sha256.Sum256([]byte("claviger console form\x00" + cookie))
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// formOf answers the token of a session that was made just now.
+func formOf(in authn.SignedIn) (token string) {
+	in.Token.Use(func(b []byte) { token = formToken(string(b)) })
+	return token
+}
+
+func tokenFits(given, cookie string) bool {
+	return subtle.ConstantTimeCompare([]byte(given), []byte(formToken(cookie))) == 1
+}
+
+// readForm reads a page's own form.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "This is not the form of the page.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if err != nil {
+		return nil, claviger.Errorf(claviger.KindTooLarge, "form_too_large", "The form has at most %d KiB.", maxForm>>10)
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, claviger.Errorf(claviger.KindUnreadable, "bad_form", "The form cannot be read.")
+	}
+	return form, nil
+}
+
+// within answers an address of the console's own pages, the home page for any other: a
+// person is led nowhere else after signing in.
+func within(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || u.Fragment != "" || strings.ContainsAny(next, "\\\r\n\t") {
+		return "/console/"
+	}
+	if clean := path.Clean(u.Path); !strings.HasPrefix(u.Path, "/console/") || clean != strings.TrimSuffix(u.Path, "/") || strings.HasPrefix(clean, signInPath) {
+		return "/console/"
+	}
+	return u.RequestURI()
+}
+
+// goTo answers a form with the page that follows.
+func goTo(w http.ResponseWriter, address string) {
+	w.Header().Set("Location", address)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// onward answers an address with the page that comes after it.
+func onward(address, next string) string {
+	if next == "/console/" {
+		return address
+	}
+	return address + "?" + url.Values{"next": {next}}.Encode()
+}
