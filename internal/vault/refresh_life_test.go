@@ -12,24 +12,32 @@ import (
 	"claviger/internal/vault"
 )
 
+// changeMidway changes a new connection while its token is on the way to the vendor, and
+// answers what became of the use that sent it.
+func (n *node) changeMidway(change func(*claviger.Connection)) (claviger.ConnectionID, error) {
+	s := n.stand
+	id, _ := s.connect(time.Hour)
+	s.pass(2 * time.Hour)
+	reached, hold := make(chan struct{}, 1), make(chan struct{})
+	s.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
+	ended := make(chan error)
+	go func() {
+		_, err := n.use(s.t.Context(), id)
+		ended <- err
+	}()
+	<-reached
+	n.change(id, change)
+	close(hold)
+	return id, <-ended
+}
+
 // Deleting wins over a refresh on its way, and what the vendor issued is revoked.
 func TestAbuse_090_DeletedWhileRefreshing(t *testing.T) {
 	onEngines(t, func(t *testing.T, url string) {
 		s := newStand(t, url, strict, 1, nil)
-		id, _ := s.connect(time.Hour)
 		n := s.nodes[0]
-		s.pass(2 * time.Hour)
-		reached, hold := make(chan struct{}, 1), make(chan struct{})
-		s.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
-		failed := make(chan error)
-		go func() {
-			_, err := n.use(t.Context(), id)
-			failed <- err
-		}()
-		<-reached
-		n.change(id, func(c *claviger.Connection) { c.Status = claviger.StatusRevoked })
-		close(hold)
-		if err := <-failed; code(err) != "connection_revoked" {
+		id, err := n.changeMidway(func(c *claviger.Connection) { c.Status = claviger.StatusRevoked })
+		if code(err) != "connection_revoked" {
 			t.Errorf("who waited: %v", err)
 		}
 		if live := s.server.Live(); live != 0 || len(s.server.Received("/revoke")) != 2 {
@@ -45,20 +53,9 @@ func TestAbuse_090_DeletedWhileRefreshing(t *testing.T) {
 func TestDisabledWhileRefreshing(t *testing.T) {
 	onEngines(t, func(t *testing.T, url string) {
 		s := newStand(t, url, strict, 1, nil)
-		id, _ := s.connect(time.Hour)
 		n := s.nodes[0]
-		s.pass(2 * time.Hour)
-		reached, hold := make(chan struct{}, 1), make(chan struct{})
-		s.server.Next(oauthserver.Fault{Reached: reached, Hold: hold})
-		failed := make(chan error)
-		go func() {
-			_, err := n.use(t.Context(), id)
-			failed <- err
-		}()
-		<-reached
-		n.change(id, func(c *claviger.Connection) { c.Status = claviger.StatusDisabled })
-		close(hold)
-		if err := <-failed; code(err) != "connection_disabled" {
+		id, err := n.changeMidway(func(c *claviger.Connection) { c.Status = claviger.StatusDisabled })
+		if code(err) != "connection_disabled" {
 			t.Errorf("who waited: %v", err)
 		}
 		s.pass(2 * time.Hour)

@@ -214,27 +214,14 @@ func (h *holding) postpone(ctx context.Context, cause error) error {
 func (h *holding) distrust(ctx context.Context, cause error) error {
 	fault := &claviger.Fault{Code: codeUncertain, Message: "A refresh broke off after it was sent, and the vendor may have replaced the refresh token. The access token still works; connect again before it ends."}
 	if h.grant.State != store.GrantUncertain {
-		err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
-			conn, err := h.mark(ctx, tx, func(c *claviger.Connection) { c.Health, c.LastError = claviger.HealthUnhealthy, fault })
-			if err != nil {
-				return err
-			}
-			err = h.update(ctx, tx, func(g *store.Grant, _ time.Time) {
+		stands, err := h.conclude(ctx, claviger.EventConnectionRefreshFailed,
+			func(c *claviger.Connection) { c.Health, c.LastError = claviger.HealthUnhealthy, fault },
+			func(g *store.Grant) {
 				g.State, g.Answer, g.Cause, g.KeepAt = store.GrantUncertain, nil, codeUncertain, time.Time{}
 			})
-			if err != nil {
-				return err
-			}
-			return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionRefreshFailed, &conn)
-		})
-		if errors.Is(err, errSuperseded) {
-			h.row, err = h.read(ctx)
+		if err != nil || !stands {
 			return err
 		}
-		if err != nil {
-			return err
-		}
-		h.vault.keep.Changed(h.id)
 	}
 	h.vault.keep.hush(h.id, h.vault.keep.clock(h.vault.now()).Add(time.Minute))
 	return claviger.Errorf(claviger.KindUpstream, codeUncertain, "%s", fault.Message).With(cause)
@@ -243,33 +230,44 @@ func (h *holding) distrust(ctx context.Context, cause error) error {
 // end asks for the connection's owner, unless somebody else got tokens meanwhile. The
 // dead token is never sent again: the state forbids it.
 func (h *holding) end(ctx context.Context, code, why string) error {
-	err := h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
-		conn, err := h.mark(ctx, tx, func(c *claviger.Connection) {
+	stands, err := h.conclude(ctx, claviger.EventConnectionReauthorize,
+		func(c *claviger.Connection) {
 			if c.Status == claviger.StatusActive {
 				c.Status = claviger.StatusReauthorize
 			}
 			c.Health, c.LastError = claviger.HealthUnhealthy, &claviger.Fault{Code: code, Message: why}
-		})
-		if err != nil {
-			return err
-		}
-		err = h.update(ctx, tx, func(g *store.Grant, _ time.Time) {
+		},
+		func(g *store.Grant) {
 			g.State, g.Answer, g.Sends, g.Cause, g.KeepAt = store.GrantIdle, nil, 0, code, time.Time{}
 		})
+	if err != nil || !stands {
+		return err
+	}
+	return claviger.Errorf(claviger.KindReauthorize, "reauthorization_required", "%s Its owner must connect again.", why)
+}
+
+// conclude stores a verdict with the connection and its grant and tells of it. It does not
+// stand if the connection has other tokens by now, which h.row has then.
+func (h *holding) conclude(ctx context.Context, event claviger.EventType, change func(*claviger.Connection), note func(*store.Grant)) (stands bool, err error) {
+	err = h.vault.db.InTx(ctx, h.region, func(tx *store.Tx) error {
+		conn, err := h.mark(ctx, tx, change)
 		if err != nil {
 			return err
 		}
-		return h.vault.keep.Announce(ctx, tx, claviger.EventConnectionReauthorize, &conn)
+		if err := h.update(ctx, tx, func(g *store.Grant, _ time.Time) { note(g) }); err != nil {
+			return err
+		}
+		return h.vault.keep.Announce(ctx, tx, event, &conn)
 	})
 	if errors.Is(err, errSuperseded) {
 		h.row, err = h.read(ctx)
-		return err
+		return false, err
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	h.vault.keep.Changed(h.id)
-	return claviger.Errorf(claviger.KindReauthorize, "reauthorization_required", "%s Its owner must connect again.", why)
+	return true, nil
 }
 
 // mark changes what is known of the connection, if it still has the tokens of this
