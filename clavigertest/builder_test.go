@@ -3,6 +3,8 @@ package clavigertest_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -250,4 +252,38 @@ func TestPatchesFollowWhatWasRead(t *testing.T) {
 	if now := a.read("example-crm", "system.description"); now.Text != `"By another."` || now.Draft || now.StoredVersion != 2 {
 		t.Errorf("after the conflict: %+v", now)
 	}
+}
+
+// TestTheDocumentedClient connects as the page says.
+func TestTheDocumentedClient(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "mcp-builder.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	text, _, _ := strings.Cut(rest, "```")
+	var config struct {
+		MCPServers map[string]struct {
+			Type, URL string
+			Headers   map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	server := config.MCPServers["claviger"]
+	s := clavigertest.Start(t, clavigertest.Options{})
+	key, err := s.Client(s.Key).CreateAPIKey(t.Context(), api.CreateAPIKey{Name: "builder", Scopes: []string{"systems:read", "systems:write"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := s.Do(call{
+		Token:  strings.TrimPrefix(strings.ReplaceAll(server.Headers["Authorization"], "${CLAVIGER_KEY}", key.Key), "Bearer "),
+		Method: http.MethodPost, Path: strings.TrimPrefix(server.URL, "http://127.0.0.1:8787"), Body: initialize,
+	})
+	if server.Type != "http" || answer.Status != 200 || answer.Header.Get("Mcp-Session-Id") == "" {
+		t.Errorf("%+v: %d %s", server, answer.Status, answer.Body)
+	}
+	var begun section
+	connectMCP(t, s, key.Key).call("read_section", args{"systemKey": "tickets", "section": "system", "create": true}, &begun)
 }

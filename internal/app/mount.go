@@ -56,7 +56,7 @@ func (a *App) mount() error {
 	if err != nil {
 		return err
 	}
-	if err := mcp.Mount(assistants, mcp.Config{Broker: a.broker, PublicURL: a.config.PublicURL, Version: Version}); err != nil {
+	if err := mcp.Mount(assistants, mcp.Config{Broker: a.broker, PublicURL: a.config.PublicURL, Version: Version, Log: a.log}); err != nil {
 		return err
 	}
 	a.routes = slices.Concat(v1.Routes(), tokens.Routes(), assistants.Routes())

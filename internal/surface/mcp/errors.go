@@ -84,7 +84,7 @@ func writeRefusal(w http.ResponseWriter, status int, id json.RawMessage, e refus
 
 // own answers the error of a tool as one of ours. What the SDK finds wrong with the
 // arguments quotes them, so it is replaced.
-func own(err error) *claviger.Error {
+func own(err error) error {
 	var e *claviger.Error
 	if errors.As(err, &e) {
 		return e
@@ -92,12 +92,17 @@ func own(err error) *claviger.Error {
 	return claviger.Invalid("arguments", "invalid_arguments", "The tool's name or its arguments do not fit; tools/list has the names and schemas. Names are case-sensitive, and none are left out or added.")
 }
 
-// refused is the answer of a tool that did not do what it was asked.
-func refused(err error) *sdk.CallToolResult {
+// refused is the answer of a tool that did not do what it was asked. The cause of a
+// fault of ours goes to the log.
+func (x *session) refused(err error, tool, request string) *sdk.CallToolResult {
 	e := claviger.AsError(err)
 	text := e.FineCode() + ": " + e.Message
 	if e.Param != "" {
 		text += " (" + e.Param + ")"
+	}
+	if e.Kind == claviger.KindInternal {
+		x.log.Error("a tool failed", "request", request, "tool", tool, "error", e.Error())
+		text += " (" + request + ")"
 	}
 	return &sdk.CallToolResult{IsError: true, Content: []sdk.Content{&sdk.TextContent{Text: text}}}
 }

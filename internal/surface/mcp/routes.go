@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -28,6 +29,7 @@ type Config struct {
 	Broker    *broker.Broker
 	PublicURL string // which site a browser's request may come from
 	Version   string // of the program, for clients to show
+	Log       *slog.Logger
 }
 
 // surface holds what the handlers need.
@@ -39,14 +41,14 @@ type surface struct {
 
 // Mount puts the surface on an API of its own, whose Encoder is [EncodeError].
 func Mount(a *wire.API, c Config) error {
-	if c.Broker == nil || c.PublicURL == "" || c.Version == "" {
-		return errors.New("mcp: a broker, the public URL and a version are required")
+	if c.Broker == nil || c.PublicURL == "" || c.Version == "" || c.Log == nil {
+		return errors.New("mcp: a broker, the public URL, a version and a log are required")
 	}
 	here, err := siteOf(c.PublicURL)
 	if err != nil {
 		return err
 	}
-	s := &surface{site: here, sessions: newSessions(c.Broker, c.Version)}
+	s := &surface{site: here, sessions: newSessions(c)}
 	stream := sdk.NewStreamableHTTPHandler(serverOf, &sdk.StreamableHTTPOptions{
 		JSONResponse: true, SessionTimeout: idleSession,
 		// The SDK refuses names of other hosts on the loopback, and so a reverse proxy beside

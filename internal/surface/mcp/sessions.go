@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,8 +24,7 @@ const (
 // sessions are those that are open. That a session is over, because it was idle or its
 // client said so, the SDK knows.
 type sessions struct {
-	core    *broker.Broker
-	version string
+	config  Config
 	schemas *sdk.SchemaCache
 
 	mu  sync.Mutex
@@ -35,6 +35,7 @@ type sessions struct {
 type session struct {
 	id, owner string
 	core      *broker.Broker
+	log       *slog.Logger
 	server    *sdk.Server
 	starting  bool // under sessions.mu: its first message is being answered
 
@@ -42,18 +43,18 @@ type session struct {
 	drafts map[string]*draft
 }
 
-func newSessions(core *broker.Broker, version string) *sessions {
-	return &sessions{core: core, version: version, schemas: sdk.NewSchemaCache()}
+func newSessions(c Config) *sessions {
+	return &sessions{config: c, schemas: sdk.NewSchemaCache()}
 }
 
 // begin makes a session for the first message of a caller who may read systems;
 // [sessions.begun] must follow.
 func (s *sessions) begin(ctx context.Context, c claviger.Caller) (*session, error) {
-	if err := s.core.Assist(ctx, c, claviger.SystemsRead, "", "builder.initialize", func() error { return nil }); err != nil {
+	if err := s.config.Broker.Assist(ctx, c, claviger.SystemsRead, "", "builder.initialize", func() error { return nil }); err != nil {
 		return nil, err
 	}
-	fresh := &session{id: rand.Text(), owner: ownerOf(c), core: s.core, starting: true, drafts: map[string]*draft{}}
-	fresh.server = sdk.NewServer(&sdk.Implementation{Name: "claviger-builder", Title: "Claviger builder", Version: s.version}, &sdk.ServerOptions{
+	fresh := &session{id: rand.Text(), owner: ownerOf(c), core: s.config.Broker, log: s.config.Log, starting: true, drafts: map[string]*draft{}}
+	fresh.server = sdk.NewServer(&sdk.Implementation{Name: "claviger-builder", Title: "Claviger builder", Version: s.config.Version}, &sdk.ServerOptions{
 		Instructions: instructions, SchemaCache: s.schemas, GetSessionID: func() string { return fresh.id },
 		Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{}}, SupportedProtocolVersions: protocols,
 	})

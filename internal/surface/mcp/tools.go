@@ -3,6 +3,8 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -55,6 +57,9 @@ func add[In, Out any](x *session, name string, f func(context.Context, claviger.
 		Annotations: &sdk.ToolAnnotations{Title: t.title, ReadOnlyHint: t.readOnly, OpenWorldHint: &closed},
 	}, func(ctx context.Context, call *sdk.CallToolRequest, in In) (*sdk.CallToolResult, Out, error) {
 		out, err := f(ctx, callerOf(call), in)
+		if err != nil {
+			err = claviger.AsError(err) // what else the SDK answers is its own, about the arguments
+		}
 		return nil, out, err
 	})
 }
@@ -86,7 +91,7 @@ func (x *session) guard(next sdk.MethodHandler) sdk.MethodHandler {
 			return err
 		})
 		if err != nil {
-			return refused(err), nil
+			return x.refused(err, t.name, callerOf(call).From.ID), nil
 		}
 		return result, nil
 	}
@@ -96,7 +101,8 @@ func (x *session) guard(next sdk.MethodHandler) sdk.MethodHandler {
 func run(ctx context.Context, next sdk.MethodHandler, method string, req sdk.Request) (result *sdk.CallToolResult, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			result, err = nil, claviger.Errorf(claviger.KindInternal, "", "Something went wrong on our side.")
+			// Its value may hold anything, so the log gets its type and the place only.
+			result, err = nil, claviger.AsError(fmt.Errorf("a panic of type %T: %s", v, debug.Stack()))
 		}
 	}()
 	out, err := next(ctx, method, req)
@@ -105,7 +111,7 @@ func run(ctx context.Context, next sdk.MethodHandler, method string, req sdk.Req
 	}
 	result, ok := out.(*sdk.CallToolResult)
 	if !ok {
-		return nil, claviger.Errorf(claviger.KindInternal, "", "Something went wrong on our side.")
+		return nil, claviger.AsError(fmt.Errorf("a tool answered %T", out))
 	}
 	if err := result.GetError(); err != nil {
 		return nil, own(err)

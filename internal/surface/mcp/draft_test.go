@@ -1,0 +1,141 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"claviger"
+	"claviger/internal/broker"
+)
+
+func sample(t testing.TB) *draft {
+	t.Helper()
+	d, err := newDraft("crm", 3, broker.SystemDocuments{
+		System:      json.RawMessage(`{"key":"crm","displayName":"CRM","type":"custom","tags":["a","b"],"authentications":[{"key":"default","usage":"api"}]}`),
+		DataSources: []json.RawMessage{json.RawMessage(`{"key":"people","displayName":"People","sync":{"enabled":true}}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestPatchesBySection(t *testing.T) {
+	for name, c := range map[string]struct{ section, patch, want, code string }{
+		"a value":                      {"system.displayName", `"New"`, `"New"`, ""},
+		"a member of a document":       {"system", `{"displayName":"New","tags":null}`, `{"authentications":[{"key":"default","usage":"api"}],"displayName":"New","key":"crm","type":"custom"}`, ""},
+		"a new member":                 {"system.description", `"Text"`, `"Text"`, ""},
+		"a member goes":                {"system.tags", `null`, `null`, ""},
+		"an item of a list":            {"system.tags", `[{"op":"add","path":"/-","value":"c"}]`, `["a","b","c"]`, ""},
+		"a whole list":                 {"system.tags", `[{"op":"replace","path":"","value":["z"]}]`, `["z"]`, ""},
+		"a move within":                {"system.tags", `[{"op":"move","from":"/0","path":"/1"}]`, `["b","a"]`, ""},
+		"a data source's member":       {"dataSources.people.sync", `{"enabled":false}`, `{"enabled":false}`, ""},
+		"a data source goes":           {"dataSources.people", `null`, `null`, ""},
+		"a data source comes":          {"dataSources.deals", `{"key":"deals"}`, `{"key":"deals"}`, ""},
+		"the system goes":              {"system", `null`, "", "patch_failed"},
+		"a document becomes a text":    {"dataSources.people", `"x"`, "", "patch_failed"},
+		"another key":                  {"system.key", `"other"`, "", "key_mismatch"},
+		"no key":                       {"system", `{"key":null}`, "", "key_mismatch"},
+		"another data source's key":    {"dataSources.people.key", `"deals"`, "", "key_mismatch"},
+		"a data source without key":    {"dataSources.deals", `{}`, "", "key_mismatch"},
+		"credentials by the back door": {"system", `[{"op":"remove","path":"/authentications/0"}]`, "", "blind_patch"},
+		"the older credentials, too":   {"system", `{"authentication":{"method":"none"}}`, "", "blind_patch"},
+		"a path that is not there":     {"system", `[{"op":"replace","path":"/none/x","value":1}]`, "", "patch_failed"},
+		"a path without a slash":       {"system.tags", `[{"op":"add","path":"x","value":1}]`, "", "patch_failed"},
+		"a path that is a number":      {"system.tags", `[{"op":"add","path":1,"value":1}]`, "", "patch_failed"},
+		"no path":                      {"system.tags", `[{"op":"remove"}]`, "", "patch_failed"},
+		"a failed test":                {"system", `[{"op":"test","path":"/key","value":"x"},{"op":"remove","path":"/tags"}]`, "", "patch_failed"},
+		"an index below zero":          {"system.tags", `[{"op":"remove","path":"/-1"}]`, "", "patch_failed"},
+		"an operation that is none":    {"system.tags", `[{"op":"spell","path":"/0"}]`, "", "patch_failed"},
+		"operations that are none":     {"system.tags", `[1]`, "", "patch_failed"},
+		"very many operations":         {"system.tags", "[" + strings.Repeat(`{"op":"test","path":"/0","value":"a"},`, 200) + `{"op":"test","path":"/0","value":"a"}]`, "", "patch_failed"},
+		"copies of copies":             {"system.tags", "[" + strings.Repeat(`{"op":"copy","from":"","path":"/0"},`, 40) + `{"op":"remove","path":"/0"}]`, "", "patch_failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := sample(t)
+			before := string(d.text)
+			next, err := d.patched(c.section, json.RawMessage(c.patch))
+			if c.code != "" {
+				if e := claviger.AsError(err); err == nil || e.Code != c.code {
+					t.Errorf("%v, want %s", err, c.code)
+				}
+			} else if err != nil {
+				t.Error(err)
+			} else if got, err := next.section(c.section); err != nil || !same(got, json.RawMessage(c.want)) {
+				t.Errorf("%s, want %s (%v)", got, c.want, err)
+			}
+			if string(d.text) != before || d.dirty {
+				t.Error("the patch changed the draft itself")
+			}
+		})
+	}
+}
+
+// Whatever is patched, nothing outside its section changes.
+func TestNoPatchLeavesItsSection(t *testing.T) {
+	sections := []string{"system.displayName", "system.tags", "system.authentications", "dataSources.people.sync", "dataSources.people", "dataSources.deals"}
+	pointers := rapid.SampledFrom([]string{"", "/", "/0", "/-", "/sync", "/enabled", "/..", "/../key", "/~1system", "/~0", "//", "/system/key", "/dataSources/people", "0", "../key", "/tags/0"})
+	rapid.Check(t, func(rt *rapid.T) {
+		section := rapid.SampledFrom(sections).Draw(rt, "section")
+		var ops []map[string]any
+		for range rapid.IntRange(1, 4).Draw(rt, "operations") {
+			ops = append(ops, map[string]any{
+				"op":   rapid.SampledFrom([]string{"add", "remove", "replace", "move", "copy"}).Draw(rt, "op"),
+				"path": pointers.Draw(rt, "path"), "from": pointers.Draw(rt, "from"), "value": rapid.SampledFrom([]any{"x", 1, nil, []any{}, map[string]any{"key": "people"}}).Draw(rt, "value"),
+			})
+		}
+		patch, err := json.Marshal(ops)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		d := sample(t)
+		next, err := d.patched(section, patch)
+		if err != nil {
+			return
+		}
+		was, err := d.patched(section, json.RawMessage("null"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		now, err := next.patched(section, json.RawMessage("null"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if !same(was.text, now.text) {
+			rt.Fatalf("%s of %s changed what is outside:\n%s\n%s", patch, section, was.text, now.text)
+		}
+	})
+}
+
+// What is accepted is one message, and a reader that ignores case reads the same of it.
+func FuzzReadMessage(f *testing.F) {
+	for _, seed := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"help","arguments":{"topic":"section"}}}`,
+		`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":"a","result":{}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"a","METHOD":"b"}`, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","ſame":1}}`, `[]`, ``, ` {"jsonrpc":"2.0"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := readMessage(body)
+		if err != nil {
+			if claviger.AsError(err).Kind != claviger.KindUnreadable {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		var loose struct {
+			JSONRPC string
+			ID      json.RawMessage
+			Method  string
+			Params  struct{ Name json.RawMessage }
+		}
+		if err := json.Unmarshal(body, &loose); err != nil || loose.JSONRPC != "2.0" || loose.Method != m.Method || !bytes.Equal(loose.ID, m.id) {
+			t.Fatalf("read in two ways: %q, %+v, %+v, %v", body, m, loose, err)
+		}
+	})
+}
