@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"claviger/clavigertest/browser"
+	"claviger/clavigertest/conformance"
 	"claviger/clavigertest/npm"
 	"claviger/clavigertest/oidcprovider"
 	"claviger/clavigertest/signers"
@@ -16,6 +17,7 @@ import (
 func main() {
 	for _, set := range []npm.Set{
 		browser.Set(),
+		conformance.Set(),
 		oidcprovider.Set(),
 		signers.Set(),
 	} {
