@@ -220,6 +220,17 @@ func (b *Broker) GrantCLI(ctx context.Context, c claviger.Caller, in LoginGrant)
 	return back.String(), err
 }
 
+// RefuseCLI sends that command line away, and answers where the browser goes next.
+func (b *Broker) RefuseCLI(ctx context.Context, c claviger.Caller, in LoginGrant) (location string, err error) {
+	back, err := loopback(in.ReturnTo)
+	if err != nil {
+		return "", err
+	}
+	_ = b.gate.Refuse(ctx, c, claviger.APIKeysCreate, orgWide(c, "login", ""), loginRefused()) // answers its cause
+	back.RawQuery = url.Values{"error": {"access_denied"}, "state": {in.State}}.Encode()
+	return back.String(), nil
+}
+
 func loopback(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err == nil && u.Scheme == "http" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && u.Port() != "" {
