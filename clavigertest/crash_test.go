@@ -197,8 +197,9 @@ func TestAbuse_217_233_KilledAtRandom(t *testing.T) {
 	})
 }
 
-// failpoints answers every mark in the source.
-func failpoints(t *testing.T) []string {
+// failpoints answers the marks in the source whose names begin with prefix; without one
+// those that have no grid of their own.
+func failpoints(t *testing.T, prefix string) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir(filepath.Join("..", "internal"), func(path string, d fs.DirEntry, err error) error {
@@ -216,9 +217,13 @@ func failpoints(t *testing.T) []string {
 			}
 			f, ok := c.Fun.(*ast.SelectorExpr)
 			mark, isText := c.Args[0].(*ast.BasicLit)
-			if ok && isText && f.Sel.Name == "Hit" && fmt.Sprint(f.X) == "failpoint" &&
-				!strings.HasPrefix(mark.Value, `"refresh.`) { // the marks of a refresh have a grid of their own, in package vault
-				out = append(out, strings.Trim(mark.Value, `"`))
+			if !ok || !isText || f.Sel.Name != "Hit" || fmt.Sprint(f.X) != "failpoint" {
+				return true
+			}
+			name := strings.Trim(mark.Value, `"`)
+			own := strings.HasPrefix(name, "refresh.") || strings.HasPrefix(name, "connect.")
+			if prefix == "" && !own || prefix != "" && strings.HasPrefix(name, prefix) {
+				out = append(out, name)
 			}
 			return true
 		})
@@ -234,7 +239,7 @@ func failpoints(t *testing.T) []string {
 // the middle of calls and changes, and looks at what is left.
 func TestAbuse_232_KilledAtEveryMark(t *testing.T) {
 	program := clavigertest.Build(t, "failpoints")
-	marks := failpoints(t)
+	marks := failpoints(t, "")
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 		w := newWorld(t, program, engine)
 		w.child.Kill()

@@ -9,6 +9,7 @@ import (
 
 	"claviger"
 	"claviger/internal/catalog"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/jobs"
 	"claviger/internal/oauth"
@@ -61,9 +62,11 @@ func (b *Broker) Callback(ctx context.Context, in Return) (Arrival, error) {
 		return Arrival{}, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), err)
 	}
 	r := redemption{broker: b, caller: c, flow: f}
+	failpoint.Hit("connect.claim.before")
 	if err := r.claim(ctx, state); err != nil {
 		return Arrival{}, err
 	}
+	failpoint.Hit("connect.claim.after")
 	a, err := r.run(context.WithoutCancel(ctx), in, state)
 	if err != nil {
 		return b.failed(context.WithoutCancel(ctx), c, &r, err)
@@ -197,9 +200,11 @@ func (r *redemption) redeem(ctx context.Context, back oauth.Callback) (err error
 	if r.client, err = b.vault.ClientOf(ctx, t, r.live.connector.Key, r.live.method, values); err != nil {
 		return err
 	}
+	failpoint.Hit("connect.exchange.before")
 	attempt := b.connecting.oauth.Exchange(ctx, r.config, r.client, oauth.Code{
 		Code: back.Code, Verifier: values[verifierKey], RedirectURI: r.flow.RedirectURI,
 	}, r.proof(values))
+	failpoint.Hit("connect.exchange.after")
 	ending.StatusCode = attempt.Raw.Status
 	if attempt.Outcome != oauth.Answered {
 		return attempt.Err

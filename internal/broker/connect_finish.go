@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/store"
 	"claviger/internal/vault"
@@ -43,6 +44,7 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 	draft := f.Draft
 	draft.SecretKeys = slices.Sorted(maps.Keys(creds))
 	issued := f.Issued
+	failpoint.Hit("connect.keep.before")
 	err := b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
 		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
 			now.Status, now.Draft, now.Issued, now.Revision = claviger.ConnectAwaiting, draft, issued, now.Revision+1
@@ -73,6 +75,7 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 	if err != nil {
 		return Arrival{}, err
 	}
+	failpoint.Hit("connect.keep.after")
 	return arrival(f, l.connector.Name, code), nil
 }
 
@@ -199,6 +202,7 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 	var conn claviger.Connection
 	r := f.Draft.Resource()
 	r.Owner, r.Visibility = "", "" // the initiator finishes for the person who will own it
+	failpoint.Hit("connect.finish.before")
 	err = b.gate.Change(ctx, c, f.Verb(), r, func(tx *store.Tx, t *gate.Ticket) (err error) {
 		newer, err := tx.NewerFlowCompleted(ctx, c.Scope, *f)
 		if err != nil {
@@ -213,12 +217,14 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 		if err := b.close(ctx, tx, c, f); err != nil {
 			return err
 		}
+		failpoint.Hit("connect.finish.inside")
 		event := claviger.EventConnectionCreated
 		if f.Reconnect {
 			event = claviger.EventConnectionUpdated
 		}
 		return b.announce(ctx, tx, event, &conn)
 	})
+	failpoint.Hit("connect.finish.after")
 	b.lives.drop(f.Draft.ID)
 	if claviger.IsKind(err, claviger.KindConflict) {
 		return conn, errors.Join(err, b.abandon(ctx, c, f, claviger.ConnectFailed, claviger.AsError(err)))
