@@ -50,7 +50,7 @@ func rooms() []room {
 	leaf := "a leaf knows the vocabulary only, so that a table, a fuzzer or a temporary file can test it alone"
 	surface := append(in("wire", "authn", "broker"), module+"/api")
 	thin := "a surface is thin: what it needs of the core is an operation of the broker"
-	core := in("catalog", "inject", "hookverify", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot", "failpoint")
+	core := in("catalog", "certify", "inject", "hookverify", "egress", "store", "manifest", "keeper", "oauth", "gate", "events", "jobs", "vault", "adapter", "snapshot", "failpoint")
 	return []room{
 		{module, nil, "everyone shares the vocabulary, so it depends on nobody"},
 		{module + "/connectors", nil, "connector definitions are data"},
@@ -60,6 +60,7 @@ func rooms() []room {
 		{internal + "inject", in(), leaf},
 		{internal + "document", nil, leaf},
 		{internal + "hookverify", in(), leaf},
+		{internal + "certify", in(), leaf},
 		{internal + "catalog", in("document"), leaf},
 		{internal + "egress", in(), leaf},
 		{internal + "wire", in(), leaf},
@@ -73,7 +74,7 @@ func rooms() []room {
 		{internal + "events", in("store", "egress", "jobs"), "mechanism only: a delivery is a row, a job and a request"},
 		{internal + "jobs", in("store"), "mechanism only"},
 		{internal + "authn", in("store"), "mechanism only: it says who asks, not what they may"},
-		{internal + "vault", in("seal", "store", "oauth", "gate", "keeper", "failpoint"), "the only place with live plaintext, and the only importer of seal, knows no caller above it"},
+		{internal + "vault", in("seal", "certify", "store", "oauth", "gate", "keeper", "failpoint"), "the only place with live plaintext, and the only importer of seal, knows no caller above it"},
 		{internal + "adapter", in("egress"), "a kind of system is fields, a test and a way to open it"},
 		{internal + "broker", core, "the core may hold a request to send, never an answer to write, and makes no callers"},
 		{internal + "snapshot", in("store", "gate", "vault", "catalog"), "a snapshot reads and writes what the core keeps"},
@@ -87,7 +88,7 @@ func rooms() []room {
 		{internal + "surface/mcp", append(in("document"), surface...), "a surface is thin; the drafts that it keeps are documents, whose forms of credentials package document knows"},
 		{internal + "surface/docs", in("catalog"), "pages that everybody may read need no caller and no core"},
 		{internal + "app", []string{anything}, "the composition root"},
-		{module + "/cmd/claviger", append(in("app", "catalog", "gate", "hookverify", "manifest", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, checks and rehearses documents, and prints what the ledger's verification found"},
+		{module + "/cmd/claviger", append(in("app", "catalog", "certify", "gate", "hookverify", "manifest", "rehearse"), module+"/api", module+"/client", module+"/connectors"), "the command line is a client, starts the program, checks and rehearses documents, and prints what the ledger's verification found"},
 		{module + "/clavigertest", []string{anything}, "a test tool"},
 		{module + "/bench", []string{anything}, "a measuring tool"},
 	}

@@ -153,6 +153,9 @@ func (m *matrix) target(r wire.Route) string {
 		for _, name := range []string{"first", "second"} { // versions
 			m.made("PUT", "/v1/systems/"+key, systemBody(key, name))
 		}
+		if strings.HasSuffix(path, "/certificate") {
+			m.made("POST", "/v1/systems/"+key+"/verify-trust", nil)
+		}
 		return strings.NewReplacer("{systemKey}", key, "{dataSource}", "people").Replace(path)
 	case path == "/v1/connectors/{key}":
 		key := m.name()

@@ -21,14 +21,14 @@ import (
 
 func (p *program) systemCommand() *cobra.Command {
 	c := group("system", "Connected systems: manifests in files, and what the server made of them",
-		p.systemCreate(), p.systemList(), p.systemShow(), p.systemDelete(), p.downloadCommand(), p.diffCommand())
+		p.systemCreate(), p.systemList(), p.systemShow(), p.systemDelete(), p.downloadCommand(), p.diffCommand(), p.systemCertificate())
 	c.AddCommand(p.systemShortForms()...)
 	return c
 }
 
 // systemShortForms are the commands that are known without "system" too.
 func (p *program) systemShortForms() []*cobra.Command {
-	return []*cobra.Command{p.validateCommand(), p.repairCommand(), p.uploadCommand(), p.testIntegrationCommand()}
+	return []*cobra.Command{p.validateCommand(), p.repairCommand(), p.uploadCommand(), p.testIntegrationCommand(), p.verifyTrustCommand()}
 }
 
 // systemKey is what a system may be called: its folder has that name.

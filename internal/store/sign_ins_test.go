@@ -31,9 +31,11 @@ type scopedMethod struct {
 	call             attempt
 }
 
-func joined(a, b map[string]scopedMethod) map[string]scopedMethod {
-	out := maps.Clone(a)
-	maps.Copy(out, b)
+func joined(all ...map[string]scopedMethod) map[string]scopedMethod {
+	out := map[string]scopedMethod{}
+	for _, m := range all {
+		maps.Copy(out, m)
+	}
 	return out
 }
 

@@ -56,7 +56,8 @@ func (f *fixture) victim(name string) *victim {
 	f.do(func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(
 			tx.PutCertificate(ctx, v.scope, &v.system, store.Certificate{Level: "BRONZE"}),
-			tx.PutPolicy(ctx, v.scope, claviger.Policy{SyncFallback: true}))
+			tx.PutPolicy(ctx, v.scope, claviger.Policy{SyncFallback: true}),
+			v.keepTrustKey(ctx, tx))
 	})
 	v.subscribe()
 	v.signsIn()
@@ -91,7 +92,7 @@ func hit1[T any](_ T, err error) (int, error) { return hit(err) }
 // scopedMethods has every method of DB and Tx that takes a scope, which the test
 // below asserts. organizationWide says that a scope bound to a workspace, even one
 // that exists, reaches nothing by it.
-var scopedMethods = joined(signInMethods, map[string]scopedMethod{
+var scopedMethods = joined(signInMethods, trustMethods, map[string]scopedMethod{
 	"DB.Workspaces": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Workspaces(ctx, s, store.Page{}))
 	}},
@@ -501,7 +502,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs", "DB.PinnedEndpoints", "Tx.PinEndpoints"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs", "DB.PinnedEndpoints", "Tx.PinEndpoints", "DB.Policy"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/certify"
 	"claviger/internal/gate"
 	"claviger/internal/seal"
 	"claviger/internal/store"
@@ -105,6 +107,13 @@ func newEverything(t *testing.T, url string) *everything {
 		_, err := tx.PutSecret(ctx, e.caller.Scope, "shared/acme/key", func(version int64) (claviger.Sealed, error) {
 			return e.vault.SealSecret(ctx, ticket, "shared/acme/key", version, claviger.NewSecretString("hush"))
 		})
+		return err
+	})
+	e.change("system", "crm", "", claviger.SystemsTest, func(ctx context.Context, tx *store.Tx, ticket *gate.Ticket) error {
+		sealed, err := e.vault.SealTrustKey(ctx, ticket, trustKey(t))
+		if err == nil {
+			_, err = tx.PutTrustKey(ctx, e.caller.Scope, sealed)
+		}
 		return err
 	})
 	id := newID(t, claviger.PrefixConnection)
@@ -201,6 +210,15 @@ func TestAbuse_194_RotationSealsEverythingAnew(t *testing.T) {
 	})
 }
 
+func trustKey(t *testing.T) claviger.Secret {
+	t.Helper()
+	key, err := certify.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
 // opens uses each ciphertext for what it is there for.
 func (e *everything) opens(t *testing.T, n *node) {
 	ctx := t.Context()
@@ -223,6 +241,14 @@ func (e *everything) opens(t *testing.T, n *node) {
 	if e.sent() != 2 || len(waiting(t, e.folder)) != 0 {
 		t.Errorf("%d requests, left: %v", e.sent(), waiting(t, e.folder))
 	}
+	e.change("system", "crm", "", claviger.SystemsTest, func(ctx context.Context, _ *store.Tx, ticket *gate.Ticket) error {
+		kept, err := n.db.TrustKey(ctx, e.caller.Scope)
+		if err != nil {
+			return err
+		}
+		c, err := n.vault.Certify(ctx, ticket, kept, certify.Statement{ContractHash: claviger.Contract{}.String()})
+		return errors.Join(err, c.Verify(claviger.Contract{}, ""))
+	})
 	flow, sealed, err := n.db.ConnectFlowByID(ctx, e.flow.ID)
 	if err != nil {
 		t.Fatal(err)
