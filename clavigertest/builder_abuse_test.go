@@ -110,7 +110,7 @@ func TestAbuse_308_AmbiguousMessages(t *testing.T) {
 	}
 	for _, arguments := range []string{`{"Topic":"section"}`, `{"topic":"section","TOPIC":"ui"}`, `{"topic":"section","other":1}`, `{"topic":1}`, `{}`, `{"topic":"nonsense"}`} {
 		got := post(s, s.Key, calling(`{"name":"help","arguments":`+arguments+`}`), "Mcp-Session-Id", a.ID())
-		if got.Status != 200 || !bytes.Contains(got.Body, []byte(`"isError":true`)) || bytes.Contains(got.Body, []byte("nonsense")) {
+		if got.Status != 200 || got.Header.Get("Content-Type") != "application/json" || !bytes.Contains(got.Body, []byte(`"isError":true`)) || bytes.Contains(got.Body, []byte("nonsense")) {
 			t.Errorf("arguments %s: %d %s", arguments, got.Status, got.Body)
 		}
 	}

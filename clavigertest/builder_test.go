@@ -2,6 +2,7 @@ package clavigertest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -286,4 +287,33 @@ func TestTheDocumentedClient(t *testing.T) {
 	}
 	var begun section
 	connectMCP(t, s, key.Key).call("read_section", args{"systemKey": "tickets", "section": "system", "create": true}, &begun)
+}
+
+// Of patches that were made from the same reading, one applies.
+func TestToolsTakeTurns(t *testing.T) {
+	s, _, _ := crmServer(t, clavigertest.SQLite)
+	a := connectMCP(t, s, s.Key)
+	part := a.read("example-crm", "system.description")
+	texts := make(chan string)
+	for i := range 12 {
+		go func() {
+			result, err := a.CallTool(t.Context(), &mcp.CallToolParams{Name: "patch_section", Arguments: patchOf("example-crm", "system.description", part.Version, fmt.Sprintf("Text %d.", i))})
+			switch {
+			case err != nil:
+				texts <- err.Error()
+			case result.IsError:
+				texts <- "refused"
+			default:
+				texts <- fmt.Sprintf("%q", fmt.Sprintf("Text %d.", i))
+			}
+		}()
+	}
+	got := map[string]int{}
+	for range 12 {
+		got[<-texts]++
+	}
+	now := a.read("example-crm", "system.description")
+	if got["refused"] != 11 || got[now.Text] != 1 {
+		t.Errorf("%v, and now it is %s", got, now.Text)
+	}
 }

@@ -21,6 +21,7 @@ import (
 const (
 	maxDrafts   = 8       // of a session
 	maxDraft    = 1 << 20 // bytes; what an upload may have
+	maxHeld     = 2 << 20 // bytes of a session's drafts together
 	maxReadings = 256
 	maxOps      = 200 // of a JSON Patch
 	maxIntents  = 50

@@ -2,10 +2,12 @@ package mcp
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"pgregory.net/rapid"
 
 	"claviger"
@@ -138,4 +140,63 @@ func FuzzReadMessage(f *testing.F) {
 			t.Fatalf("read in two ways: %q, %+v, %+v, %v", body, m, loose, err)
 		}
 	})
+}
+
+func TestAbuse_315_WhatMayBeShown(t *testing.T) {
+	of := func(text string) *sdk.CallToolResult {
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: text}}}
+	}
+	for name, c := range map[string]struct{ text, code string }{
+		"a manifest":             {`{"security": {"apiKey": "kv://crm/apiKey"}}`, ""},
+		"a vendor's key":         {"the key is sk_" + "live_51HqLyjWDarjtT1zdp7dcXYZ", "withheld"},
+		"a key of ours":          {"clv_" + "key_0123456789abcdefghij", "withheld"},
+		"a private key":          {"-----BEGIN " + "PRIVATE KEY-----", "withheld"},
+		"an answer without end":  {strings.Repeat("x", maxResult), "too_large"},
+		"the largest that it is": {strings.Repeat("x", maxResult/2), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := showable(of(c.text))
+			if c.code == "" && err != nil || c.code != "" && (err == nil || claviger.AsError(err).Code != c.code) {
+				t.Errorf("%v, want %q", err, c.code)
+			}
+			if err != nil && strings.Contains(err.Error(), c.text) {
+				t.Error("the refusal shows it")
+			}
+		})
+	}
+}
+
+// A tool that panics ends its own call, and says nothing of why.
+func TestAPanicEndsTheCallAlone(t *testing.T) {
+	const inside = "something that was in memory"
+	result, err := run(t.Context(), func(context.Context, string, sdk.Request) (sdk.Result, error) { panic(inside) }, "tools/call", nil)
+	if result != nil || err == nil || strings.Contains(err.Error(), inside) {
+		t.Errorf("%v %v", result, err)
+	}
+}
+
+// A session holds a bounded number of drafts, of a bounded size; what nobody changed makes
+// room.
+func TestASessionHoldsSoMuch(t *testing.T) {
+	x := &session{drafts: map[string]*draft{}}
+	of := func(key string, size int, dirty bool) *draft {
+		return &draft{key: key, text: bytes.Repeat([]byte(" "), size), dirty: dirty}
+	}
+	for i := range maxDrafts {
+		if err := x.keep(of(string(rune('a'+i)), 10, i > 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.keep(of("new", 10, true)); err != nil || x.drafts["a"] != nil || len(x.drafts) != maxDrafts {
+		t.Errorf("%v, %d drafts", err, len(x.drafts))
+	}
+	if err := x.keep(of("more", 10, true)); err == nil || claviger.AsError(err).Code != "too_many_drafts" || x.drafts["more"] != nil {
+		t.Errorf("one too many: %v", err)
+	}
+	if err := x.keep(of("new", maxHeld-80, true)); err != nil {
+		t.Errorf("as much as it holds: %v", err)
+	}
+	if err := x.keep(of("new", maxHeld, true)); err == nil || len(x.drafts["new"].text) != maxHeld-80 {
+		t.Errorf("more than it holds: %v", err)
+	}
 }

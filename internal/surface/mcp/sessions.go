@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,13 +71,9 @@ func (s *sessions) begin(ctx context.Context, c claviger.Caller) (*session, erro
 func (s *sessions) admit(fresh *session) (over *session, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var open []*session
+	s.sweep()
 	mine := 0
 	for _, x := range s.all {
-		if !x.starting && !x.alive() {
-			continue
-		}
-		open = append(open, x)
 		if x.owner == fresh.owner {
 			mine++
 			if over == nil && !x.starting {
@@ -84,7 +81,6 @@ func (s *sessions) admit(fresh *session) (over *session, err error) {
 			}
 		}
 	}
-	s.all = open
 	if mine < maxOwn {
 		over = nil
 	}
@@ -101,32 +97,31 @@ func (s *sessions) admit(fresh *session) (over *session, err error) {
 	return over, nil
 }
 
+// sweep takes sessions that are over, with their drafts, off the list. The caller holds mu.
+func (s *sessions) sweep() {
+	s.all = slices.DeleteFunc(s.all, func(x *session) bool { return !x.starting && !x.alive() })
+}
+
 // begun ends the beginning of a session: one that the client did not initialise goes.
 func (s *sessions) begun(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.starting = false
-	if !x.alive() {
-		s.drop(x)
-	}
+	s.sweep()
 }
 
 // drop takes a session off the list. The caller holds mu.
-func (s *sessions) drop(x *session) {
-	for i := range s.all {
-		if s.all[i] == x {
-			s.all = append(s.all[:i:i], s.all[i+1:]...)
-			return
-		}
-	}
+func (s *sessions) drop(gone *session) {
+	s.all = slices.DeleteFunc(s.all, func(x *session) bool { return x == gone })
 }
 
 // find answers an open session of the owner. Another's does not exist.
 func (s *sessions) find(id, owner string) (*session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sweep()
 	for _, x := range s.all {
-		if x.id == id && x.owner == owner && x.alive() {
+		if x.id == id && x.owner == owner && x.alive() { // its first answer may still be under way
 			s.drop(x)
 			s.all = append(s.all, x)
 			return x, nil

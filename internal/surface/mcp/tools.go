@@ -186,17 +186,25 @@ func (x *session) draft(ctx context.Context, c claviger.Caller, key, section str
 	return d, x.keep(d)
 }
 
-// keep adds a draft to the session, in the place of one that nobody changed.
+// keep puts a draft into the session. Where it needs the room, others that nobody changed
+// go: they are read again.
 func (x *session) keep(d *draft) error {
-	if _, there := x.drafts[d.key]; !there && len(x.drafts) >= maxDrafts {
+	fits := func() bool {
+		count, size := 1, len(d.text)
 		for key, other := range x.drafts {
-			if !other.dirty {
-				delete(x.drafts, key)
+			if key != d.key {
+				count, size = count+1, size+len(other.text)
 			}
 		}
-		if len(x.drafts) >= maxDrafts {
-			return claviger.Errorf(claviger.KindConflict, "too_many_drafts", "This session has %d changed drafts. Upload one, or begin another session.", maxDrafts)
+		return count <= maxDrafts && size <= maxHeld
+	}
+	for key, other := range x.drafts {
+		if !fits() && !other.dirty && key != d.key {
+			delete(x.drafts, key)
 		}
+	}
+	if !fits() {
+		return claviger.Errorf(claviger.KindConflict, "too_many_drafts", "A session holds %d changed drafts and %d bytes of them. Upload one, or begin another session.", maxDrafts, maxHeld)
 	}
 	x.drafts[d.key] = d
 	return nil
@@ -236,7 +244,9 @@ func (x *session) patchSection(ctx context.Context, c claviger.Caller, in patchI
 	if len(next.intents) < maxIntents {
 		next.intents = append(next.intents[:len(next.intents):len(next.intents)], intent{in.Section, in.Intent})
 	}
-	x.drafts[d.key] = next
+	if err := x.keep(next); err != nil {
+		return out, err
+	}
 	out.Valid, out.Faults = checked.Valid, checked.Faults
 	out.readOut, err = x.reading(next, in.Section)
 	return out, err
@@ -274,10 +284,15 @@ func (x *session) repair(ctx context.Context, c claviger.Caller, in repairIn) (o
 		return out, err
 	}
 	if out.Diff = mended.Diff; out.Diff != "" {
-		if err := d.take(mended.SystemDocuments); err != nil {
+		next := *d
+		next.dirty = true
+		if err := next.take(mended.SystemDocuments); err != nil {
 			return out, err
 		}
-		d.dirty = true
+		if err := x.keep(&next); err != nil {
+			return out, err
+		}
+		d = &next
 	}
 	out.validateOut, err = x.check(ctx, c, d)
 	return out, err
