@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"claviger"
 )
@@ -47,13 +48,28 @@ func Passed(p *claviger.Probe, status int, body []byte) bool {
 }
 
 // ReadAccount answers whose credential it is, as the answer to a probe tells. What
-// it does not tell is empty.
+// it does not tell is empty. Its texts are chosen by whoever has the account: a name
+// loses what would not show or turns the line round, an id with such characters is none.
 func ReadAccount(p *claviger.Probe, body []byte) claviger.Account {
 	if p.AccountID == "" && p.AccountName == "" {
 		return claviger.Account{}
 	}
 	tree := decode(body)
-	return claviger.Account{ID: findText(p.AccountID, tree), Name: findText(p.AccountName, tree)}
+	id := findText(p.AccountID, tree)
+	if shown(id) != id {
+		id = ""
+	}
+	return claviger.Account{ID: id, Name: shown(findText(p.AccountName, tree))}
+}
+
+// shown answers a text without its invisible characters.
+func shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // maxScopes bounds the scopes that are read from one answer.

@@ -206,6 +206,9 @@ func TestAnswers(t *testing.T) {
 	if a := catalog.ReadAccount(p, []byte(`{"id":{"x":1},"name":"a\nb"}`)); a != (claviger.Account{}) {
 		t.Errorf("%+v", a)
 	}
+	if a := catalog.ReadAccount(p, []byte(`{"id":"a\u200b1","name":"\u202eadA\u2066 Ünï"}`)); a != (claviger.Account{Name: "adA Ünï"}) {
+		t.Errorf("%+q", a)
+	}
 	if a := catalog.ReadAccount(p, []byte(`<html>`)); a != (claviger.Account{}) {
 		t.Errorf("%+v", a)
 	}
