@@ -70,6 +70,6 @@ func (s *surface) grantLogin(ctx context.Context, c claviger.Caller, in *grantLo
 
 func login(l claviger.Login) api.Login {
 	return api.Login{
-		ID: string(l.ID), Object: "login", Status: string(l.Status), Host: l.Host, Address: l.Address, CreatedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt,
+		ID: string(l.ID), Object: "login", Status: string(l.Status), Host: l.Host, Address: l.Address, CreatedAt: at(l.CreatedAt), ExpiresAt: at(l.ExpiresAt),
 	}
 }
