@@ -1,6 +1,7 @@
 package clavigertest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"claviger/api"
 	"claviger/clavigertest"
@@ -22,6 +24,8 @@ type companies struct {
 	records map[string]map[string]any
 	refuse  string // "METHOD" that is answered with 500
 	made    int
+	updates func()      // called before an update is answered
+	deleted chan string // takes the ids of records that went, if there is one
 }
 
 func (s *companies) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,10 +55,16 @@ func (s *companies) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.records[id] == nil:
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodPatch:
+		if s.updates != nil {
+			s.updates()
+		}
 		maps.Copy(s.records[id], in.Properties)
 		answerJSON(w, http.StatusOK, s.records[id])
 	case r.Method == http.MethodDelete:
 		delete(s.records, id)
+		if s.deleted != nil {
+			s.deleted <- id
+		}
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		answerJSON(w, http.StatusOK, s.records[id])
@@ -198,5 +208,23 @@ func TestEndToEndIsRecorded(t *testing.T) {
 	want := []string{"example-crm.companies-create", "example-crm.companies-delete", "example-crm.companies-get", "example-crm.companies-list", "example-crm.companies-update"}
 	if !slices.Equal(recorded, want) {
 		t.Errorf("recorded: %v", recorded)
+	}
+}
+
+// Who asked goes away in the middle of the update: the record goes nevertheless.
+func TestEndToEndCleansUpAfterItsCaller(t *testing.T) {
+	_, entity, c := crmWithCompanies(t, clavigertest.SQLite, companiesSource(`{"payloadTemplate":{"name":"Test"}}`, allOperations...))
+	ctx, cancel := context.WithCancel(t.Context())
+	entity.updates, entity.deleted = cancel, make(chan string, 1)
+	if report, err := c.TestEndToEnd(ctx, "example-crm", "companies"); err == nil {
+		t.Errorf("a caller that is gone was answered: %s", outcome(report))
+	}
+	select {
+	case id := <-entity.deleted:
+		if id != "co_1" {
+			t.Errorf("deleted: %s", id)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the record stays")
 	}
 }

@@ -38,7 +38,7 @@ func (p *program) dataSourceValidate() *cobra.Command {
 			return err
 		}
 		i := slices.IndexFunc(b.DataSources, func(d manifest.DataSource) bool { return d.Key == args[0] })
-		v := faultsOf(b, anyHost)
+		v := faultsOf(b, serversPolicy())
 		v.Faults = slices.DeleteFunc(v.Faults, func(f api.SystemFault) bool {
 			stem := strings.TrimSuffix(path.Base(f.File), path.Ext(f.File))
 			return stem != args[0] && (i < 0 || f.File != b.DataSourceFile(i))

@@ -102,7 +102,7 @@ func (p *program) newSystem(key, name, kind, base string, opts manifest.RepairOp
 	if b, err = p.loadSystem(key); err != nil {
 		return nil, err
 	}
-	if refusal := manifest.Refusal(manifest.Validate(b, manifest.Policy{AllowPlain: anyHost})); refusal != nil {
+	if refusal := manifest.Refusal(manifest.Validate(b, serversPolicy())); refusal != nil {
 		return nil, usageError{message: refusal.Message}
 	}
 	var files []string

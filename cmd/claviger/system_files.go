@@ -31,9 +31,9 @@ func (p *program) loadSystem(key string) (*manifest.Bundle, error) {
 }
 
 // faultsOf checks a system's files as an upload would, but for what only the server
-// knows: plain says to which hosts it may speak plain http.
-func faultsOf(b *manifest.Bundle, plain func(host string) bool) api.SystemValidation {
-	faults := manifest.Validate(b, manifest.Policy{AllowPlain: plain})
+// knows: its policy.
+func faultsOf(b *manifest.Bundle, policy manifest.Policy) api.SystemValidation {
+	faults := manifest.Validate(b, policy)
 	out := api.SystemValidation{Object: "system_validation", Valid: manifest.Valid(faults), Faults: []api.SystemFault{}}
 	for _, f := range faults {
 		out.Faults = append(out.Faults, api.SystemFault{
@@ -44,8 +44,11 @@ func faultsOf(b *manifest.Bundle, plain func(host string) bool) api.SystemValida
 	return out
 }
 
-// anyHost is for checks before an upload: the server says which hosts it opened.
-func anyHost(string) bool { return true }
+// serversPolicy is for checks before an upload: the server says which hosts it opened for
+// plain http, and whether background work may use a service's api slot.
+func serversPolicy() manifest.Policy {
+	return manifest.Policy{AllowPlain: func(string) bool { return true }, ServiceFallback: true}
+}
 
 // faultLine writes "file:line:column: message", which editors can follow.
 func faultLine(f api.SystemFault) string {
@@ -82,7 +85,7 @@ func (p *program) showFaults(what string, v api.SystemValidation) error {
 }
 
 func (p *program) validateCommand() *cobra.Command {
-	var watch bool
+	var watch, fallback bool
 	var plain []string
 	c := command("validate SYSTEM", "Check a system's files, without a server", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 		check := func() (api.SystemValidation, error) {
@@ -90,7 +93,7 @@ func (p *program) validateCommand() *cobra.Command {
 			if err != nil {
 				return api.SystemValidation{}, err
 			}
-			return faultsOf(b, func(host string) bool { return slices.Contains(plain, host) }), nil
+			return faultsOf(b, manifest.Policy{AllowPlain: func(host string) bool { return slices.Contains(plain, host) }, ServiceFallback: fallback}), nil
 		}
 		what := integrations + "/" + args[0]
 		if watch {
@@ -106,6 +109,7 @@ func (p *program) validateCommand() *cobra.Command {
 		"with the command that mends it where there is one. It asks no server."
 	c.Flags().BoolVar(&watch, "watch", false, "go on, and print what changes whenever a file does")
 	c.Flags().StringArrayVar(&plain, "plain-http", nil, "`host` that the server opens with CLAVIGER_EGRESS_ALLOW, and plain http may be spoken to")
+	c.Flags().BoolVar(&fallback, "sync-fallback", false, "the organization lets background work use an api slot that needs no person")
 	c.ValidArgsFunction = completeFolders
 	return c
 }
@@ -180,7 +184,7 @@ func (p *program) showRepaired(key string, before *manifest.Bundle, r *manifest.
 				out.NewPaths = append(out.NewPaths, path)
 			}
 		}
-		for _, f := range faultsOf(after, anyHost).Faults {
+		for _, f := range faultsOf(after, serversPolicy()).Faults {
 			if f.Severity == string(manifest.Error) {
 				out.Left++
 			}

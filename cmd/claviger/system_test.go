@@ -57,3 +57,19 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 		t.Errorf("it told:\n%s", out.String())
 	}
 }
+
+// TestExamples checks every system of the examples as a pipeline would.
+func TestExamples(t *testing.T) {
+	t.Chdir(filepath.Join("..", "..", "examples"))
+	folders, err := os.ReadDir(integrations)
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("%d examples, %v", len(folders), err)
+	}
+	for _, f := range folders {
+		var out bytes.Buffer
+		p := &program{stdout: &out, stderr: &out, getenv: func(string) string { return "" }}
+		if code := p.execute(t.Context(), []string{"validate", f.Name()}); code != exitOK || !strings.Contains(out.String(), "warnings: 0.") {
+			t.Errorf("exit code %d:\n%s", code, out.String())
+		}
+	}
+}

@@ -36,7 +36,7 @@ func (p *program) uploadCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if v := faultsOf(b, anyHost); !v.Valid {
+		if v := faultsOf(b, serversPolicy()); !v.Valid {
 			return p.showFaults(integrations+"/"+args[0], v)
 		}
 		body := api.SystemUpload{WorkspaceID: workspace, DryRun: true}
@@ -190,7 +190,7 @@ func (p *program) diffCommand() *cobra.Command {
 			return err
 		}
 		if local.Document() == nil {
-			return p.showFaults(integrations+"/"+args[0], faultsOf(local, anyHost))
+			return p.showFaults(integrations+"/"+args[0], faultsOf(local, serversPolicy()))
 		}
 		c, err := p.connect()
 		if err != nil {
