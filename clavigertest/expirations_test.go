@@ -1,6 +1,7 @@
 package clavigertest_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,6 +53,52 @@ func TestTheCalendarOfClientSecrets(t *testing.T) {
 			t.Errorf("%q", event)
 		}
 	})
+}
+
+// What the calendar says of a refresh token follows from what the vendor said, else from
+// the connector's document; what dies of idleness is kept alive.
+func TestTheCalendarOfRefreshTokens(t *testing.T) {
+	const life, idle = 2160 * time.Hour, 720 * time.Hour
+	type end struct {
+		after     time.Duration
+		certainty string
+		renews    bool
+	}
+	for name, c := range map[string]struct {
+		rules  string
+		answer map[string]any
+		want   map[string]end
+	}{
+		"rotates": {`{"rotates":true,"lifetime":"2160h","idleLimit":"720h"}`, nil, map[string]end{
+			"accessToken": {time.Hour, "known", true}, "refreshToken": {life, "estimated", true}, "idle": {idle, "estimated", true},
+		}},
+		"stays":          {`{"rotates":false,"lifetime":"2160h"}`, nil, map[string]end{"accessToken": {time.Hour, "known", true}, "refreshToken": {life, "estimated", false}}},
+		"the vendor's":   {`{"rotates":false,"lifetime":"2160h"}`, map[string]any{"refresh_token_expires_in": 7200}, map[string]end{"accessToken": {time.Hour, "known", true}, "refreshToken": {2 * time.Hour, "known", false}}},
+		"nothing is due": {`{"rotates":false}`, nil, map[string]end{"accessToken": {time.Hour, "known", true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := &clock{at: time.Now()}
+			x := newConsent(t, clavigertest.Options{Now: clock.now}, oauthserver.Policy{Now: clock.now})
+			document := strings.Replace(string(vendorDocument(x.vendor, "acme")), `"scopes":[`, `"refresh":`+c.rules+`,"scopes":[`, 1)
+			if _, err := x.api.PutConnector(t.Context(), "acme", []byte(document)); err != nil {
+				t.Fatal(err)
+			}
+			if c.answer != nil {
+				x.vendor.Next(oauthserver.Fault{Change: c.answer})
+			}
+			conn := x.connect("mine")
+			got := map[string]end{}
+			for e, err := range x.api.Expirations(t.Context(), "", "acme") {
+				if err != nil || e.ConnectionID != conn.ID {
+					t.Fatalf("%+v, %v", e, err)
+				}
+				got[e.Kind] = end{e.At.Sub(clock.now()).Round(time.Minute), e.Certainty, e.Renews}
+			}
+			if !maps.Equal(got, c.want) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+		})
+	}
 }
 
 // parseCalendar reads a feed as RFC 5545 has it and answers its events by their UID.
