@@ -105,11 +105,13 @@ func (m *matrix) session() any {
 
 // systemBody answers an upload of a system with one slot, whose secret nobody has set.
 func systemBody(key, name string) any {
-	return api.SystemUpload{System: json.RawMessage(fmt.Sprintf(`{"key":%q,"displayName":%q,"description":"d","type":"custom","authentications":[
+	return api.SystemUpload{
+		System: json.RawMessage(fmt.Sprintf(`{"key":%q,"displayName":%q,"description":"d","type":"custom","authentications":[
 		{"key":"default","usage":"api","authType":"credential","credential":{"method":"apikey","variables":{"baseUrl":"https://crm.example"},"security":{"apiKey":"kv://%s/key"}}}]}`, key, name, key)),
 		DataSources: []json.RawMessage{json.RawMessage(fmt.Sprintf(`{"key":"people","displayName":"People","systemKey":%q,"entityType":"recordStorage","resourceType":"person",
 		"primaryKey":["id"],"externalId":"id","fieldMappings":{"attributes":{"id":{"expression":"{{raw.id}}","type":"string","indexed":true}}},
-		"capabilities":{"list":{"method":"GET","path":"/people"}}}`, key))}}
+		"capabilities":{"list":{"method":"GET","path":"/people"}}}`, key))},
+	}
 }
 
 // target fills a route's holes with something of A/a1.
