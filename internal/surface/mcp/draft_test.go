@@ -200,3 +200,40 @@ func TestASessionHoldsSoMuch(t *testing.T) {
 		t.Errorf("more than it holds: %v", err)
 	}
 }
+
+// A patch that somebody else wrote is applied or refused, and nothing worse.
+func FuzzPatched(f *testing.F) {
+	for _, seed := range []string{
+		`{"displayName":null}`, `null`, `"x"`, `[{"op":"add","path":"/-","value":1}]`, `[{"op":"move","from":"","path":"/0"}]`, `[{"op":"add","path":"/0"}]`,
+		`[{"op":null,"path":null}]`, `[null]`, `[{"op":"copy","from":"/0","path":"/0"},{"op":"test","path":"/0","value":null}]`, `[{"op":"remove","path":"/00"}]`, `{"a":{"b":null}}`,
+	} {
+		f.Add("system.tags", []byte(seed))
+		f.Add("system", []byte(seed))
+		f.Add("dataSources.people", []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, section string, patch []byte) {
+		var value any
+		if !sectionForm.MatchString(section) || section == "dataSources" || json.Unmarshal(patch, &value) != nil {
+			return
+		}
+		patch, err := json.Marshal(value) // as patch_section does
+		if err != nil {
+			return
+		}
+		d := sample(t)
+		before := bytes.Clone(d.text)
+		next, err := d.patched(section, patch)
+		if !bytes.Equal(d.text, before) {
+			t.Fatalf("%s of %s changed the draft itself", patch, section)
+		}
+		if err != nil {
+			if k := claviger.AsError(err).Kind; k != claviger.KindInvalid && k != claviger.KindTooLarge {
+				t.Fatalf("%s of %s: %v", patch, section, err)
+			}
+			return
+		}
+		if _, _, err := next.documents(); err != nil {
+			t.Fatalf("%s of %s leaves no documents: %v", patch, section, err)
+		}
+	})
+}
