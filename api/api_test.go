@@ -53,6 +53,7 @@ func shapes() []any {
 		RunAction{},
 		ExplainCall{},
 		CreateUser{},
+		NewUser{},
 		UpdateUser{},
 		CreateApplication{},
 		CreateAPIKey{},

@@ -36,6 +36,19 @@ type CreateUser struct {
 	Role  string `json:"role" enum:"owner,admin,developer,operator,viewer,end_user"`
 }
 
+// NewUser is the answer of POST /v1/users and of POST /v1/users/{id}/set-up-link: a person,
+// and the address at which they choose how they sign in to the console.
+type NewUser struct {
+	User
+	SetUpURL string `json:"setUpUrl" doc:"For the person alone. Good once, for 24 hours. Shown this once" example:"https://claviger.example/console/setup/clv_setup_..."`
+}
+
+// Redacted answers the shape without its secret.
+func (u NewUser) Redacted() any {
+	u.SetUpURL = RedactedMark
+	return u
+}
+
 // UpdateUser is the body of PATCH /v1/users/{id}; what is left out stays as it is.
 type UpdateUser struct {
 	Name     *string `json:"name,omitempty" minLength:"1" maxLength:"255"`

@@ -22,11 +22,12 @@ type NewOrganization struct {
 	ClientID     string `json:"clientId" doc:"Of its first application"`
 	ClientSecret string `json:"clientSecret" doc:"Shown this once"`
 	APIKey       string `json:"apiKey" doc:"Of its owner. Shown this once"`
+	SetUpURL     string `json:"setUpUrl" doc:"Where its owner chooses how they sign in to the console. Good once, for 24 hours. Shown this once"`
 }
 
 // Redacted answers the shape without its secrets.
 func (o NewOrganization) Redacted() any {
-	o.ClientSecret, o.APIKey = RedactedMark, RedactedMark
+	o.ClientSecret, o.APIKey, o.SetUpURL = RedactedMark, RedactedMark, RedactedMark
 	return o
 }
 

@@ -239,7 +239,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 	if f, ok := bodies[r.Name]; ok {
 		return f()
 	}
-	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testEndToEnd", "verifyTrust", "testIntegration", "replayEvent", "receiveWebhook"}
+	empty := []string{"testConnection", "disableConnection", "enableConnection", "rotateEncryption", "proxy", "rotateEventEndpointSecret", "replayEventDelivery", "testEndToEnd", "verifyTrust", "testIntegration", "replayEvent", "receiveWebhook", "setUpLink"}
 	if (r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH") && !slices.Contains(empty, r.Name) {
 		m.t.Fatalf("%s %s is new: say in body what it takes", r.Method, r.Path)
 	}

@@ -57,9 +57,14 @@ func (c *Client) DeleteWorkspace(ctx context.Context, id string) (api.Deleted, e
 	return remove[api.Deleted](ctx, c, "/v1/workspaces/"+url.PathEscape(id), nil)
 }
 
-// CreateUser makes a person.
-func (c *Client) CreateUser(ctx context.Context, in api.CreateUser, opts ...CallOption) (api.User, error) {
-	return post[api.User](ctx, c, "/v1/users", in, opts)
+// CreateUser makes a person, and a link by which they choose how they sign in.
+func (c *Client) CreateUser(ctx context.Context, in api.CreateUser, opts ...CallOption) (api.NewUser, error) {
+	return post[api.NewUser](ctx, c, "/v1/users", in, opts)
+}
+
+// SetUpLink makes a new link for a person who lost the one before, or the password.
+func (c *Client) SetUpLink(ctx context.Context, id string, opts ...CallOption) (api.NewUser, error) {
+	return post[api.NewUser](ctx, c, "/v1/users/"+url.PathEscape(id)+"/set-up-link", nil, opts)
 }
 
 // Users lists the organization's people.

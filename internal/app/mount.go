@@ -135,6 +135,11 @@ func (tokenMaker) NewClientSecret() (claviger.Secret, []byte, error) {
 	return authn.NewClientSecret(randomSource)
 }
 
+// NewSetupLink answers the token of a link by which a person chooses how they sign in.
+func (tokenMaker) NewSetupLink(o claviger.OrganizationID, u claviger.UserID) (claviger.Secret, claviger.SetupLink, error) {
+	return authn.NewSetupLink(o, u, time.Now(), randomSource)
+}
+
 // NewConnectToken answers the token of a connect page and its hash.
 func (tokenMaker) NewConnectToken() (claviger.Secret, []byte, error) {
 	return authn.NewConnectToken(randomSource)
@@ -153,7 +158,7 @@ func (tokenMaker) Found(name string, regions []claviger.RegionID) (broker.NewOrg
 	}
 	return broker.NewOrganization{
 		Organization: claviger.Organization{ID: shown.Organization, Name: name, CreatedAt: time.Now()},
-		ClientID:     shown.ClientID, ClientSecret: shown.ClientSecret, APIKey: shown.APIKey,
+		ClientID:     shown.ClientID, ClientSecret: shown.ClientSecret, APIKey: shown.APIKey, SetUp: shown.OwnerLink,
 	}, write, nil
 }
 

@@ -30,6 +30,9 @@ type TokenMaker interface {
 	NewAPIKey() (token claviger.Secret, hash []byte, hint string, err error)
 	// NewClientSecret answers a client secret and the hash to keep.
 	NewClientSecret() (secret claviger.Secret, hash []byte, err error)
+	// NewSetupLink answers the token of a link by which a person chooses how they sign in,
+	// and what is kept of it.
+	NewSetupLink(claviger.OrganizationID, claviger.UserID) (claviger.Secret, claviger.SetupLink, error)
 	// NewConnectToken answers the token of a connect page and the hash to keep.
 	NewConnectToken() (token claviger.Secret, hash []byte, err error)
 	// CanonicalName answers a workspace's name as it is shown, and the form by which it is

@@ -219,6 +219,14 @@ type NewOrganization struct {
 	ClientID     string
 	ClientSecret claviger.Secret
 	APIKey       claviger.Secret
+	SetUp        claviger.Secret // the token of the owner's link; see [Broker.SetUpPage]
+}
+
+// Invited is a person with the token of a link by which they choose how they sign in,
+// shown this once; see [Broker.SetUpPage].
+type Invited struct {
+	User  claviger.User
+	SetUp claviger.Secret
 }
 
 // NewUser is the input of [Broker.CreateUser].

@@ -11,29 +11,64 @@ import (
 	"claviger/internal/store"
 )
 
-// CreateUser adds a person to the caller's organization. Nobody gives a role with more
-// rights than its own.
-func (b *Broker) CreateUser(ctx context.Context, c claviger.Caller, in NewUser) (claviger.User, error) {
+// SetUpPage answers the address of the links by which people choose how they sign in; a
+// link's token follows.
+func (b *Broker) SetUpPage() string { return b.publicURL + "/console/setup/" }
+
+// CreateUser adds a person to the caller's organization, with a link by which they choose
+// how they sign in. Nobody gives a role with more rights than its own.
+func (b *Broker) CreateUser(ctx context.Context, c claviger.Caller, in NewUser) (Invited, error) {
 	if err := b.gate.Check(ctx, c, claviger.UsersCreate, orgWide(c, "user", "")); err != nil {
-		return claviger.User{}, err
+		return Invited{}, err
 	}
 	email, err := checkEmail(in.Email)
 	if err := firstError(err, checkName("name", in.Name), mayGrant(c, in.Role)); err != nil {
-		return claviger.User{}, err
+		return Invited{}, err
 	}
 	id, err := b.newID(claviger.PrefixUser)
 	if err != nil {
-		return claviger.User{}, err
+		return Invited{}, err
 	}
 	now := b.now()
 	u := claviger.User{
 		ID: claviger.UserID(id), Organization: c.Scope.Organization(), Name: in.Name, Email: email,
 		Role: in.Role, Version: 1, CreatedAt: now, UpdatedAt: now,
 	}
+	token, link, err := b.tokens.NewSetupLink(u.Organization, u.ID)
+	if err != nil {
+		return Invited{}, err
+	}
 	err = b.gate.Change(ctx, c, claviger.UsersCreate, orgWide(c, "user", id), func(tx *store.Tx, _ *gate.Ticket) error {
-		return tx.CreateUser(ctx, c.Scope, u)
+		if err := tx.CreateUser(ctx, c.Scope, u); err != nil {
+			return err
+		}
+		return tx.CreateSetupLink(ctx, c.Scope, link)
 	})
-	return u, conflict(err)
+	return Invited{u, token}, conflict(err)
+}
+
+// InviteUser makes a new link for a person, in place of the one before: using it replaces
+// their password and ends their sessions, so nobody makes one for a person with more
+// rights than their own.
+func (b *Broker) InviteUser(ctx context.Context, c claviger.Caller, id claviger.UserID) (Invited, error) {
+	r := orgWide(c, "user", string(id))
+	if err := b.gate.Check(ctx, c, claviger.UsersUpdate, r); err != nil {
+		return Invited{}, err
+	}
+	u, err := b.db.User(ctx, c.Scope, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return Invited{}, b.gate.Absent(ctx, c, claviger.UsersUpdate, r)
+	}
+	if err := firstError(err, mayGrant(c, u.Role)); err != nil {
+		return Invited{}, err
+	}
+	token, link, err := b.tokens.NewSetupLink(u.Organization, u.ID)
+	if err != nil {
+		return Invited{}, err
+	}
+	return Invited{u, token}, b.gate.Change(ctx, c, claviger.UsersUpdate, r, func(tx *store.Tx, _ *gate.Ticket) error {
+		return tx.CreateSetupLink(ctx, c.Scope, link)
+	})
 }
 
 func checkEmail(s string) (string, error) {

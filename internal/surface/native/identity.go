@@ -29,7 +29,7 @@ type createOrganization struct{ Body api.CreateOrganization }
 
 func (s *surface) createOrganization(ctx context.Context, c claviger.Caller, in *createOrganization) (*out[api.NewOrganization], error) {
 	o, err := s.core.CreateOrganization(ctx, c, in.Body.Name)
-	return answer(newOrganization(o), err)
+	return answer(newOrganization(o, s.core.SetUpPage()), err)
 }
 
 func (s *surface) listOrganizations(ctx context.Context, c claviger.Caller, in *paged) (*out[wire.List[api.Organization]], error) {
@@ -75,9 +75,18 @@ func (s *surface) deleteWorkspace(ctx context.Context, c claviger.Caller, in *By
 
 type createUser struct{ Body api.CreateUser }
 
-func (s *surface) createUser(ctx context.Context, c claviger.Caller, in *createUser) (*out[api.User], error) {
+func (s *surface) invited(u broker.Invited) api.NewUser {
+	return api.NewUser{User: user(u.User), SetUpURL: s.core.SetUpPage() + shown(u.SetUp)}
+}
+
+func (s *surface) setUpLink(ctx context.Context, c claviger.Caller, in *ByID) (*out[api.NewUser], error) {
+	u, err := s.core.InviteUser(ctx, c, claviger.UserID(in.ID))
+	return answer(s.invited(u), err)
+}
+
+func (s *surface) createUser(ctx context.Context, c claviger.Caller, in *createUser) (*out[api.NewUser], error) {
 	u, err := s.core.CreateUser(ctx, c, broker.NewUser{Name: in.Body.Name, Email: in.Body.Email, Role: claviger.Role(in.Body.Role)})
-	return answer(user(u), err)
+	return answer(s.invited(u), err)
 }
 
 func (s *surface) listUsers(ctx context.Context, c claviger.Caller, in *paged) (*out[wire.List[api.User]], error) {

@@ -60,6 +60,7 @@ func (s *surface) mountIdentity(a *wire.API) {
 	wire.Handle(a, wide("PATCH", "/v1/workspaces/{id}", "updateWorkspace", "Rename a workspace", claviger.WorkspacesUpdate), s.updateWorkspace)
 	wire.Handle(a, wide("DELETE", "/v1/workspaces/{id}", "deleteWorkspace", "Delete an empty workspace", claviger.WorkspacesDelete), s.deleteWorkspace)
 	wire.Handle(a, wide("POST", "/v1/users", "createUser", "Create a person", claviger.UsersCreate), s.createUser)
+	wire.Handle(a, wide("POST", "/v1/users/{id}/set-up-link", "setUpLink", "Make a new link by which a person chooses how they sign in", claviger.UsersUpdate), s.setUpLink)
 	wire.Handle(a, wide("GET", "/v1/users", "listUsers", "List people", claviger.UsersRead), s.listUsers)
 	wire.Handle(a, wide("GET", "/v1/users/{id}", "getUser", "Get a person", claviger.UsersRead), s.getUser)
 	wire.Handle(a, wide("PATCH", "/v1/users/{id}", "updateUser", "Change a person's name or role, or disable them", claviger.UsersUpdate), s.updateUser)

@@ -20,10 +20,10 @@ func organization(o claviger.Organization) api.Organization {
 	return api.Organization{ID: string(o.ID), Object: "organization", Name: o.Name, CreatedAt: at(o.CreatedAt)}
 }
 
-func newOrganization(o broker.NewOrganization) api.NewOrganization {
+func newOrganization(o broker.NewOrganization, setUpPage string) api.NewOrganization {
 	return api.NewOrganization{
 		Organization: organization(o.Organization), ClientID: o.ClientID,
-		ClientSecret: shown(o.ClientSecret), APIKey: shown(o.APIKey),
+		ClientSecret: shown(o.ClientSecret), APIKey: shown(o.APIKey), SetUpURL: setUpPage + shown(o.SetUp),
 	}
 }
 
