@@ -15,14 +15,13 @@ type slotted struct {
 	live   *live
 }
 
-// The slots that may be loaded, one type for each usage. The loader of one cannot answer
-// another, and what runs on one path takes the type of that path alone: there is no way
-// to borrow a credential from another usage but the policy that [Broker.syncSlot] reads.
+// The slots that calls may load, one type for each usage; inboundSlot, which verifies what
+// vendors send, is the third. The loader of one cannot answer another, and what runs on
+// one path takes the type of that path alone: there is no way to borrow a credential from
+// another usage but the policy that [Broker.syncSlot] reads.
 type (
 	// apiSlot serves calls on behalf of callers.
 	apiSlot struct{ slotted }
-	// webhookSlot verifies what vendors send.
-	webhookSlot struct{ slotted }
 	// syncSlot serves work that runs without a caller.
 	syncSlot struct{ slotted }
 )
@@ -35,16 +34,6 @@ func (b *Broker) apiSlot(ctx context.Context, c claviger.Caller, v claviger.Verb
 	}
 	slot, err := b.slotFor(ctx, c, v, &s, pick(slots, claviger.UsageAPI, key), claviger.UsageAPI)
 	return apiSlot{slot}, err
-}
-
-// webhookSlot answers the slot that verifies what is sent to a system.
-func (b *Broker) webhookSlot(ctx context.Context, c claviger.Caller, v claviger.Verb, system, key string) (webhookSlot, error) {
-	s, slots, err := b.systemOf(ctx, c, v, system)
-	if err != nil {
-		return webhookSlot{}, err
-	}
-	slot, err := b.slotFor(ctx, c, v, &s, pick(slots, claviger.UsageWebhookInbound, key), claviger.UsageWebhookInbound)
-	return webhookSlot{slot}, err
 }
 
 // syncSlot answers the slot for background work of a system. Without one it is the api
