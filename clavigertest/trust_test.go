@@ -8,6 +8,7 @@ import (
 
 	"claviger/api"
 	"claviger/clavigertest"
+	"claviger/clavigertest/acme"
 	"claviger/client"
 )
 
@@ -119,6 +120,69 @@ func TestProvingAWebhookKeepsNothing(t *testing.T) {
 	for _, secret := range []string{crmAPIKey, crmSyncKey, crmHookKey} {
 		if strings.Contains(string(text), secret) {
 			t.Error("the report shows a secret")
+		}
+	}
+}
+
+// A slot whose fields change places among the same paths uses the right values.
+func TestASlotsFieldsChangePlaces(t *testing.T) {
+	_, vendor, c := crmServer(t, clavigertest.SQLite)
+	document := strings.Replace(string(crm("http://"+vendor.Addr()+acme.Base)), `{"method": "apikey",
+      "variables": {"baseUrl": "http://`+vendor.Addr()+acme.Base+`", "headerName": "X-API-Key", "testEndpoint": "/me"}, "security": {"apiKey": "kv://example-crm/apiKey"}}`,
+		`{"method": "basic", "variables": {"baseUrl": "http://`+vendor.Addr()+acme.Base+`", "testEndpoint": "/me"}, "security": {"username": "kv://example-crm/syncApiKey", "password": "kv://example-crm/apiKey"}}`, 1)
+	setSecrets(t, c, "example-crm/apiKey", crmAPIKey, "example-crm/syncApiKey", crmSyncKey)
+	for _, text := range []string{document, strings.NewReplacer(`"username"`, `"password"`, `"password"`, `"username"`).Replace(document)} {
+		vendor.Forget()
+		if _, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: json.RawMessage(text)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.TestIntegration(t.Context(), "example-crm"); err != nil {
+			t.Fatal(err)
+		}
+		var password string
+		for _, r := range vendor.Received() {
+			if _, found, ok := (&http.Request{Header: r.Header}).BasicAuth(); ok {
+				password = found
+			}
+		}
+		if want := map[bool]string{true: crmAPIKey, false: crmSyncKey}[text == document]; password != want {
+			t.Errorf("the password was %q, want %q", password, want)
+		}
+	}
+}
+
+// Webhook slots of every kind that both sides can sign are proven; where only the vendor
+// can, that is said, and the system stays below platinum.
+func TestTheLadderProvesWebhookSlots(t *testing.T) {
+	source := companiesSource(`{"payloadTemplate":{"name":"Test"}}`, allOperations...)
+	s, _, c := crmWithCompanies(t, clavigertest.SQLite, source)
+	setSecrets(t, c, "example-crm/user", "hook-user")
+	shown, err := c.System(t.Context(), "example-crm", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const signed = `"credential":{"method":"apikey","security":{"apiKey":"kv://example-crm/webhookSecret"},"variables":{"headerName":"X-Hub-Signature"}}`
+	if !strings.Contains(string(shown.System), signed) {
+		t.Fatalf("the system is not what it was: %s", shown.System)
+	}
+	for credential, want := range map[string]string{
+		`{"method":"bearerToken","security":{"token":"kv://example-crm/webhookSecret"}}`:                                                                                         "passed",
+		`{"method":"basic","security":{"username":"kv://example-crm/user","password":"kv://example-crm/webhookSecret"}}`:                                                         "passed",
+		`{"method":"apikey","security":{"apiKey":"kv://example-crm/webhookSecret"},"variables":{"headerName":"X-Secret"}}`:                                                       "passed",
+		`{"method":"apikey","security":{"apiKey":"kv://example-crm/webhookSecret"},"variables":{"headerName":"X-Hub-Signature-256"}}`:                                            "passed",
+		`{"method":"hmac","security":{"signingSecret":"kv://example-crm/webhookSecret"},"variables":{"signatureHeader":"X-Sig","algorithm":"sha512","encoding":"base64"}}`:       "passed",
+		`{"method":"hmac","security":{"signingSecret":"kv://example-crm/webhookSecret"},"variables":{"scheme":"stripe"}}`:                                                        "passed",
+		`{"method":"oidc","variables":{"openIdConfigUrl":"https://issuer.example/.well-known/openid-configuration","clientId":"crm","expectedIssuer":"https://issuer.example"}}`: "skipped not_verifiable",
+	} {
+		document := strings.Replace(string(shown.System), signed, `"credential":`+credential, 1)
+		up := api.SystemUpload{System: json.RawMessage(document), DataSources: shown.DataSources}
+		if _, err := c.PutSystem(t.Context(), "example-crm", up); err != nil {
+			t.Errorf("%s: %v", credential, err)
+			continue
+		}
+		got := climbed(verifyTrust(t, s.Client(s.Key)))
+		if !strings.Contains(got+"\n", "PLATINUM webhook webhook "+want+"\n") || strings.HasPrefix(got, "passed PLATINUM") != (want == "passed") {
+			t.Errorf("%s:\n%s", credential, got)
 		}
 	}
 }

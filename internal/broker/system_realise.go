@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // are missing, moves the others to the present version of the generated connector, and
 // ends those of slots that are gone. It may be repeated: what is as it should be stays.
 func (b *Broker) realise(ctx context.Context, c claviger.Caller, s claviger.System, slots, was []claviger.Slot) error {
-	drafts, err := b.draftConnections(ctx, c, &s, slots)
+	drafts, err := b.draftConnections(ctx, c, &s, slots, was)
 	if err != nil {
 		return err
 	}
@@ -49,10 +50,13 @@ func (b *Broker) realise(ctx context.Context, c claviger.Caller, s claviger.Syst
 type realised struct {
 	conn  claviger.Connection
 	creds claviger.Credentials // references; nil while the slot waits for values
+	// other says that a field refers to another path than before, or that there are other
+	// fields.
+	other bool
 }
 
 // draftConnections answers what the slots' connections are to be.
-func (b *Broker) draftConnections(ctx context.Context, c claviger.Caller, s *claviger.System, slots []claviger.Slot) ([]realised, error) {
+func (b *Broker) draftConnections(ctx context.Context, c claviger.Caller, s *claviger.System, slots, was []claviger.Slot) ([]realised, error) {
 	connector, err := b.connector(ctx, c.Scope, s.Key, s.Connector)
 	if err != nil {
 		return nil, err
@@ -83,7 +87,8 @@ func (b *Broker) draftConnections(ctx context.Context, c claviger.Caller, s *cla
 		if len(slot.Awaiting) > 0 { // the values are to be given for the new destination
 			l.conn.Status, l.conn.SecretKeys, creds = claviger.StatusPending, nil, nil
 		}
-		out = append(out, realised{l.conn, creds})
+		other := slices.ContainsFunc(was, func(o claviger.Slot) bool { return o.Connection == slot.Connection && !maps.Equal(o.Paths, slot.Paths) })
+		out = append(out, realised{l.conn, creds, other})
 	}
 	return out, nil
 }
@@ -135,7 +140,7 @@ func (w *realised) over(old *claviger.Connection) (next claviger.Connection, sam
 	next = *old
 	next.ConnectorVersion, next.UpdatedAt = w.conn.ConnectorVersion, w.conn.UpdatedAt
 	moved := old.Destination != w.conn.Destination
-	if !moved && w.creds != nil && len(old.SecretKeys) > 0 && slices.Equal(old.SecretPaths, w.conn.SecretPaths) {
+	if !moved && !w.other && w.creds != nil && len(old.SecretKeys) > 0 && slices.Equal(old.SecretPaths, w.conn.SecretPaths) {
 		return next, true
 	}
 	next.Destination, next.SecretKeys, next.SecretPaths = w.conn.Destination, w.conn.SecretKeys, w.conn.SecretPaths
