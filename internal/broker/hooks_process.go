@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"mime"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,9 +24,10 @@ import (
 const (
 	// jobInbound acts on one delivery, again and again if it must.
 	jobInbound = "webhook.event"
-	// actChunk bounds the deliveries that are acted upon in one transaction, actAtOnce
-	// what is opened and fetched for them at the same time.
-	actChunk, actAtOnce = 100, 16
+	// readChunk and actChunk bound the deliveries that are read at a time, and those that
+	// are acted upon in one transaction; actAtOnce what is opened and fetched for them at
+	// the same time.
+	readChunk, actChunk, actAtOnce = 500, 100, 16
 	// inboundAttempts is how often acting on one delivery may fail.
 	inboundAttempts = 10
 	// maxPayload and maxRecord bound what an outgoing event holds of a delivery; what is
@@ -48,10 +50,10 @@ func WebhookKinds(b func() *Broker) map[string]jobs.Kind {
 	return map[string]jobs.Kind{
 		// A batch fails only with claviger's own database: what a delivery does is its own.
 		jobBatch: {
-			Run: func(ctx context.Context, j jobs.Job) error { return b().actOnBatch(ctx, j) }, Timeout: 2 * time.Minute, Attempts: 1000,
+			Run: func(ctx context.Context, j jobs.Job) error { return b().actOnBatch(ctx, j) }, Timeout: jobs.DefaultTimeout, Attempts: 1000,
 			Backoff: func(n int) time.Duration { return min(jobs.Backoff(n), time.Minute) },
 		},
-		jobInbound: {Run: func(ctx context.Context, j jobs.Job) error { return b().actOnOne(ctx, j) }, Timeout: 90 * time.Second, Attempts: inboundAttempts},
+		jobInbound: {Run: func(ctx context.Context, j jobs.Job) error { return b().actOnOne(ctx, j) }, Timeout: jobs.DefaultTimeout, Attempts: inboundAttempts},
 	}
 }
 
@@ -74,7 +76,7 @@ func (b *Broker) actOnBatch(ctx context.Context, job jobs.Job) error {
 		return jobs.Discard(err)
 	}
 	for {
-		open, err := b.db.OpenInbound(ctx, job.Place, what.Batch, actChunk)
+		open, err := b.db.OpenInbound(ctx, job.Place, what.Batch, readChunk)
 		if err != nil || len(open) == 0 {
 			return err
 		}
@@ -85,44 +87,45 @@ func (b *Broker) actOnBatch(ctx context.Context, job jobs.Job) error {
 }
 
 func (b *Broker) actOnChunk(ctx context.Context, place claviger.RegionID, open []claviger.InboundEvent) error {
-	var idle []claviger.InboundEvent
 	var acts []*act
+	idle := 0
 	known := map[claviger.OrganizationID]bool{}
 	for i := range open {
 		a, err := b.actFor(ctx, &open[i], known)
 		if err != nil {
 			return err
 		}
-		if a == nil {
-			idle = append(idle, open[i])
-			continue
+		if a.source == nil && !a.told {
+			idle++
 		}
 		acts = append(acts, a)
 	}
-	if len(idle) > 0 {
-		if err := b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.PassInbound(ctx, idle, b.now()) }); err != nil {
+	if idle == len(open) {
+		last := open[len(open)-1]
+		return b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.PassInbound(ctx, last.Batch, last.ID, b.now()) })
+	}
+	for part := range slices.Chunk(acts, actChunk) {
+		b.prepareAll(ctx, part)
+		if ctx.Err() != nil {
+			return ctx.Err() // stopping: nothing can be said of them
+		}
+		err := b.db.InTx(ctx, place, func(tx *store.Tx) error {
+			for _, a := range part {
+				if err := b.conclude(ctx, tx, a, false); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
-	if len(acts) == 0 {
-		return nil
-	}
-	b.prepareAll(ctx, acts)
-	if ctx.Err() != nil {
-		return ctx.Err() // stopping: nothing can be said of them
-	}
-	return b.db.InTx(ctx, place, func(tx *store.Tx) error {
-		for _, a := range acts {
-			if err := b.conclude(ctx, tx, a, false); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return nil
 }
 
-// actFor answers what there is to do for a delivery; nil for nothing. told remembers
-// which organizations have an endpoint that wants to know.
+// actFor answers what there is to do for a delivery. told remembers which organizations
+// have an endpoint that wants to know.
 func (b *Broker) actFor(ctx context.Context, e *claviger.InboundEvent, told map[claviger.OrganizationID]bool) (*act, error) {
 	want, known := told[e.Organization]
 	if !known {
@@ -147,9 +150,6 @@ func (b *Broker) actFor(ctx context.Context, e *claviger.InboundEvent, told map[
 	}
 	if s := a.source; s != nil && (s.get == "" || !s.wants(e.Type)) {
 		a.source = nil
-	}
-	if a.source == nil && !want {
-		return nil, nil
 	}
 	return a, nil
 }
@@ -182,6 +182,9 @@ func (b *Broker) prepareSafely(ctx context.Context, a *act) (err error) {
 // prepare opens the body and fetches the record that it is about, under the slot for
 // work without a caller and no other.
 func (b *Broker) prepare(ctx context.Context, a *act) (err error) {
+	if a.source == nil && !a.told {
+		return nil
+	}
 	c := b.system(a.event.Organization)
 	_, sealed, err := b.db.InboundAt(ctx, a.event.Region, a.event.Organization, a.event.ID)
 	if err != nil {
@@ -324,13 +327,9 @@ func (b *Broker) actOnOne(ctx context.Context, job jobs.Job) error {
 	if err != nil {
 		return err
 	}
-	if a == nil {
-		a = &act{event: e, was: e.Status, attempts: e.Attempts}
-	} else {
-		a.err = b.prepareSafely(ctx, a)
-		if ctx.Err() != nil && !job.Last {
-			return ctx.Err()
-		}
+	a.err = b.prepareSafely(ctx, a)
+	if ctx.Err() != nil && !job.Last {
+		return ctx.Err()
 	}
 	ctx = context.WithoutCancel(ctx)
 	again := false

@@ -95,7 +95,7 @@ func (tx *Tx) insertInbound(ctx context.Context, part []NewInbound) ([]claviger.
 		len(part), inboundWidth, " ON CONFLICT (connection, replay_key) DO NOTHING RETURNING id"), args...)
 }
 
-// markReused finds the deliveries whose vendor's id an older one has too.
+// markReused finds the deliveries whose vendor's id another one has too.
 func (tx *Tx) markReused(ctx context.Context, batch []NewInbound, out []KeptInbound) error {
 	named := map[claviger.ConnectionID]map[string][]int{}
 	for i := range batch {
@@ -115,13 +115,13 @@ func (tx *Tx) markReused(ctx context.Context, batch []NewInbound, out []KeptInbo
 		}
 		for len(ids) > 0 {
 			n := chunk(len(ids))
-			found, err := tx.oldest(ctx, connection, ids[:n])
+			found, err := tx.named(ctx, connection, ids[:n])
 			if err != nil {
 				return err
 			}
 			for _, f := range found {
 				for _, i := range deliveries[f.delivery] {
-					out[i].Reused = out[i].ID != f.id
+					out[i].Reused = out[i].ID != f.first || out[i].ID != f.last
 				}
 			}
 			ids = ids[n:]
@@ -130,13 +130,13 @@ func (tx *Tx) markReused(ctx context.Context, batch []NewInbound, out []KeptInbo
 	return nil
 }
 
-type firstDelivery struct {
-	delivery string
-	id       claviger.InboundID
+// namedDelivery is the first and the last event that have a vendor's delivery id.
+type namedDelivery struct {
+	delivery    string
+	first, last claviger.InboundID
 }
 
-// oldest answers, for each of a vendor's delivery ids, the first event that has it.
-func (tx *Tx) oldest(ctx context.Context, connection claviger.ConnectionID, deliveries []string) ([]firstDelivery, error) {
+func (tx *Tx) named(ctx context.Context, connection claviger.ConnectionID, deliveries []string) ([]namedDelivery, error) {
 	w := &where{}
 	w.and("connection = ? AND delivery <> ''", string(connection)) // as the index says it
 	args := make([]any, len(deliveries))
@@ -144,8 +144,10 @@ func (tx *Tx) oldest(ctx context.Context, connection claviger.ConnectionID, deli
 		args[i] = d
 	}
 	w.and("delivery IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
-	return many(ctx, tx.q, func(r row) (f firstDelivery, err error) { return f, r.Scan(&f.delivery, &f.id) },
-		"SELECT delivery, MIN(id) FROM inbound_events WHERE "+w.text.String()+" GROUP BY delivery", w.args...)
+	return many(ctx, tx.q, func(r row) (f namedDelivery, err error) {
+		err = r.Scan(&f.delivery, &f.first, &f.last)
+		return f, err
+	}, "SELECT delivery, MIN(id), MAX(id) FROM inbound_events WHERE "+w.text.String()+" GROUP BY delivery", w.args...)
 }
 
 // OpenInbound answers up to limit deliveries of a batch that are still to be acted upon,
@@ -187,24 +189,12 @@ func (tx *Tx) SettleInbound(ctx context.Context, e claviger.InboundEvent, was cl
 		string(e.Status), int64(e.Attempts), e.Code, millis(e.ProcessedAt), string(e.Organization), string(e.ID), string(was), int64(attempts))
 }
 
-// PassInbound marks deliveries as acted upon that nothing had to be done for. It takes no
-// scope, like OpenInbound.
-func (tx *Tx) PassInbound(ctx context.Context, events []claviger.InboundEvent, at time.Time) error {
-	for len(events) > 0 {
-		n := chunk(len(events))
-		w := &where{}
-		args := make([]any, 0, 2*n)
-		for i := range events[:n] {
-			args = append(args, string(events[i].Organization), string(events[i].ID))
-		}
-		w.raw("UPDATE inbound_events SET status = 'processed', attempts = attempts + 1, code = '', processed_at = ? WHERE status = 'received'", millis(at))
-		w.and("(organization, id) IN (VALUES (?, ?)"+strings.Repeat(", (?, ?)", n-1)+")", args...)
-		if _, err := tx.exec(ctx, w.text.String(), w.args...); err != nil {
-			return err
-		}
-		events = events[n:]
-	}
-	return nil
+// PassInbound marks the deliveries of a batch, up to an id, as acted upon: nothing had to
+// be done for them. It takes no scope, like OpenInbound.
+func (tx *Tx) PassInbound(ctx context.Context, batch string, last claviger.InboundID, at time.Time) error {
+	_, err := tx.exec(ctx, `UPDATE inbound_events SET status = 'processed', attempts = attempts + 1, code = '', processed_at = $1
+		WHERE batch = $2 AND status = 'received' AND id <= $3`, millis(at), batch, string(last))
+	return err
 }
 
 // InboundFilter narrows a list of deliveries; an empty member asks for nothing.

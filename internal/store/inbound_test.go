@@ -75,10 +75,10 @@ func TestInboundGoesThroughItsStates(t *testing.T) {
 		parked := b.InboundEvent
 		parked.Status, parked.Attempts, parked.Code, parked.ProcessedAt = claviger.InboundParked, 1, "missing_slot", f.time()
 		f.do(func(ctx context.Context, tx *store.Tx) error {
-			if err := tx.PassInbound(ctx, []claviger.InboundEvent{a.InboundEvent, c.InboundEvent}, f.time()); err != nil {
+			if err := tx.SettleInbound(ctx, parked, claviger.InboundReceived, 0); err != nil {
 				return err
 			}
-			return tx.SettleInbound(ctx, parked, claviger.InboundReceived, 0)
+			return tx.PassInbound(ctx, "b1", max(a.ID, b.ID, c.ID), f.time())
 		})
 		wants(t, f.try("", func(ctx context.Context, tx *store.Tx) error {
 			return tx.SettleInbound(ctx, parked, claviger.InboundReceived, 0)
