@@ -2,6 +2,7 @@ package clavigertest_test
 
 import (
 	"crypto/hmac"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -178,4 +179,10 @@ func crmHooks(t *testing.T, base string) api.SystemUpload {
 			"capabilities":{"get":{"method":"GET","path":"/contacts/{id}"}},
 			"webhook":{"enabled":true,"idPath":"$.contact.id"}}`)},
 	}
+}
+
+func hexSHA1(secret, text string) string {
+	mac := hmac.New(sha1.New, []byte(secret))
+	_, _ = mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
 }
