@@ -44,7 +44,7 @@ func reveals() map[string]reveal {
 		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
 		"internal/authn/password.go":        {2, "hashes a password that somebody chooses or presents, and refuses a weak one"},
-		"internal/surface/console/wire.go":  {2, "gives a browser the cookie of the session that was made for it, and its forms their token"},
+		"internal/surface/console/wire.go":  {3, "gives a browser the cookie of the session that was made for it, its forms their token, and the page at which it connects an account"},
 		"internal/authn/operator.go":        {1, "hashes the client secret that somebody presents"},
 		"internal/surface/embedded/wire.go": {1, "answers a token that was minted for this very request"},
 		"internal/oauth/client.go":          {1, "puts client secrets and tokens into requests to the authorization server that issued them, signs with keys, and reads its answers"},

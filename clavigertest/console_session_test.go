@@ -1,6 +1,7 @@
 package clavigertest_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -8,8 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/authenticator"
+	chromium "claviger/clavigertest/browser"
+	"claviger/clavigertest/oauthserver"
+	"claviger/client"
 )
 
 // What a person does with one browser ends the other at its next request, on every node.
@@ -120,4 +125,52 @@ func TestConsole_SessionsEndByThemselves(t *testing.T) {
 	if b.in() {
 		t.Error("a session that nobody used for 12 hours opens the console")
 	}
+}
+
+// TestConsole_ConnectsASlotsAccount: a slot whose system signs people in gets its client
+// from its secrets and its account from the person at the page.
+func TestConsole_ConnectsASlotsAccount(t *testing.T) {
+	vendor := oauthserver.Start(t, oauthserver.Policy{})
+	u, err := url.Parse(vendor.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := clavigertest.Start(t, clavigertest.Options{EgressAllow: u.Host, RootCAs: vendor.Roots()})
+	c := s.Client(s.Key)
+	document := strings.ReplaceAll(`{"key": "crm", "displayName": "CRM", "description": "A CRM.", "type": "custom",
+		"authentications": [{"key": "default", "usage": "api", "authType": "credential", "credential": {"method": "oauth2",
+		"variables": {"baseUrl": "BASE", "tokenUrl": "BASE/token", "grantType": "authorization_code", "scope": "contacts.read", "testEndpoint": "/userinfo"},
+		"security": {"clientId": "kv://crm/clientId", "clientSecret": "kv://crm/clientSecret"}}}]}`, "BASE", vendor.URL)
+	if _, err := c.PutSystem(t.Context(), "crm", api.SystemUpload{System: json.RawMessage(document)}); err != nil {
+		t.Fatal(err)
+	}
+	p := chromium.Start(t).Open(t, chromium.Desktop())
+	settleIn(t, s, p)
+	p.Goto(s.URL + "/console/systems/crm?tab=authentication")
+	p.Fill("Client ID", vendor.Client.ID)
+	p.Fill("Client secret", reveal(vendor.Client.Secret))
+	p.Click("button", "Save and test")
+	p.SeeRole("button", "Connect an account for the slot default")
+	looksGood(t, p, "authentication-oauth")
+	p.Click("button", "Connect an account for the slot default")
+	p.Click("button", "Continue to CRM")
+	p.SeeRole("heading", "Almost done")
+	looksGood(t, p, "connected")
+	p.Click("button", "Use this account")
+	p.See("The account is connected")
+	if got := slotsOfSystem(t, c, "crm")[0]; got.Status != "active" {
+		t.Errorf("the slot is %+v", got)
+	}
+	p.Click("button", "Test")
+	p.See("The connection works")
+	neverShown(t, s, p, reveal(vendor.Client.Secret))
+}
+
+func slotsOfSystem(t *testing.T, c *client.Client, key string) []api.Slot {
+	t.Helper()
+	slots, err := c.Slots(t.Context(), key)
+	if err != nil || len(slots) == 0 {
+		t.Fatal(slots, err)
+	}
+	return slots
 }

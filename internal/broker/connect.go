@@ -255,15 +255,20 @@ func (b *Broker) PutReturnURLs(ctx context.Context, c claviger.Caller, urls []st
 	})
 }
 
+// ConnectedPath begins the addresses of the console's own pages to which people come back
+// from connecting; a connection's id follows.
+const ConnectedPath = "/console/connected/"
+
 // checkReturn refuses a return address that is not on the organization's list, letter by
 // letter. The loopback needs no entry: it is the person's own machine, where a command
-// line tool waits (RFC 8252, section 7.3).
+// line tool waits (RFC 8252, section 7.3). Nor does the console's own page, where only the
+// person who began can finish.
 func (b *Broker) checkReturn(ctx context.Context, s claviger.Scope, raw string) error {
 	u, err := returnAddress("returnUrl", raw)
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" {
+	if u.Scheme == "http" || strings.HasPrefix(raw, b.publicURL+ConnectedPath) {
 		return nil
 	}
 	list, err := b.db.ReturnURLs(ctx, s)

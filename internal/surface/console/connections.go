@@ -54,6 +54,7 @@ type connection struct {
 	connectionRow
 	System   string // address of the card of the slot that it realises
 	MayTest  bool
+	Waits    bool // a person is to connect an account
 	MayStop  bool
 	MayStart bool
 }
@@ -69,6 +70,7 @@ func (s *surface) connection(w http.ResponseWriter, r *http.Request, in *seat) {
 		page.System = systemPath(x.Connector) + "?tab=authentication#slot-" + url.PathEscape(x.Slot)
 	}
 	ended := x.Status == claviger.StatusRevoked
+	page.Waits = waits(&x) && in.Caller.May(claviger.ConnectionsUpdate)
 	page.MayTest = in.Caller.May(claviger.ConnectionsTest) && x.Status != claviger.StatusPending && x.Status != claviger.StatusDisabled && !ended
 	page.MayStop = in.Caller.May(claviger.ConnectionsDisable) && x.Status != claviger.StatusDisabled && !ended
 	page.MayStart = in.Caller.May(claviger.ConnectionsEnable) && x.Status == claviger.StatusDisabled

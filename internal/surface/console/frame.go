@@ -105,6 +105,7 @@ func done(code string) string {
 		"saved":      "Saved. The slot is tried once all of its secrets are set.",
 		"disabled":   "The connection was disabled. Nothing can use it until it is enabled again.",
 		"enabled":    "The connection was enabled.",
+		"connected":  "The account is connected.",
 		"tested":     "The connection works.",
 		"test-fault": "The connection was tried and does not work.",
 	}[code]
@@ -188,6 +189,8 @@ func words(v any) string {
 		text = string(x)
 	case claviger.Health:
 		text = string(x)
+	case claviger.InboundStatus:
+		text = string(x)
 	case claviger.Role:
 		text = string(x)
 	case string:
@@ -199,7 +202,7 @@ func words(v any) string {
 // tone answers the colour of a status or a health.
 func tone(v any) string {
 	switch words(v) {
-	case "healthy", "active":
+	case "healthy", "active", "processed":
 		return "good"
 	case "unhealthy", "reauthorization required", "failed":
 		return "bad"

@@ -14,6 +14,9 @@ import (
 // pageSize is how many rows a list shows at once.
 const pageSize = 50
 
+// shownDeliveries is how many of a webhook's deliveries a card shows.
+const shownDeliveries = 5
+
 // systems is the list of connected systems.
 type systems struct {
 	frame
@@ -99,7 +102,9 @@ type slot struct {
 	Secrets    []secret
 	Missing    int // secrets without a value
 	Webhook    string
-	Wrong      string // what was wrong with the form
+	Waits      bool                    // a person is to connect an account
+	Deliveries []claviger.InboundEvent // the newest, of a webhook slot
+	Wrong      string                  // what was wrong with the form
 }
 
 // secret is what a card shows of a value: whether there is one, and since when.
@@ -113,7 +118,7 @@ type secret struct {
 func card(x *broker.SlotState) slot {
 	out := slot{Slot: x.Slot, Health: claviger.HealthUnknown, Connection: x.Connection, Webhook: x.WebhookURL}
 	if x.Connection != nil {
-		out.Health = x.Connection.Health
+		out.Health, out.Waits = x.Connection.Health, waits(x.Connection)
 	}
 	for _, one := range x.Secrets {
 		if !one.HasValue {
@@ -172,6 +177,13 @@ func (s *surface) showSystem(w http.ResponseWriter, r *http.Request, in *seat, s
 	for i := range slots {
 		c := card(&slots[i])
 		c.frame, c.Path = in.frame, page.Path
+		if c.Webhook != "" && in.Caller.May(claviger.EventsRead) {
+			c.Deliveries, _, err = s.core.InboundEvents(r.Context(), in.Caller, broker.InboundFilter{System: key}, broker.Page{Limit: shownDeliveries})
+			if err != nil {
+				s.tell(w, r, in.frame, err)
+				return
+			}
+		}
 		if wrong != nil && c.Key == r.PathValue("slot") {
 			c.blame(wrong)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"claviger"
 	"claviger/internal/authn"
+	"claviger/internal/broker"
 	"claviger/internal/wire"
 )
 
@@ -74,6 +75,12 @@ func formToken(cookie string) string {
 func formOf(in authn.SignedIn) (token string) {
 	in.Token.Use(func(b []byte) { token = formToken(string(b)) })
 	return token
+}
+
+// pageOf answers the address of the page of a connect session that was made just now.
+func pageOf(made broker.ConnectSessionMade) (address string) {
+	made.Token.Use(func(b []byte) { address = made.PageURL + string(b) })
+	return address
 }
 
 func tokenFits(given, cookie string) bool {
