@@ -55,7 +55,7 @@ func (p *program) root() *cobra.Command {
 	clients := []*cobra.Command{
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.doctorCommand(), p.versionCommand(),
-		p.systemCommand(), p.dataSourceCommand(), p.resolveCommand(),
+		p.systemCommand(), p.dataSourceCommand(), p.resolveCommand(), p.webhookCommand(),
 	}
 	clients = append(clients, p.systemShortForms()...)
 	for _, c := range clients {
