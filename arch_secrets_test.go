@@ -40,6 +40,7 @@ func reveals() map[string]reveal {
 		"internal/vault/events.go":          {1, "seals the signing secret of an event endpoint"},
 		"internal/events/sign.go":           {1, "signs what is sent to an event endpoint"},
 		"internal/catalog/credentials.go":   {1, "compares a value that a caller gave with its field's pattern"},
+		"internal/broker/connect_resume.go": {1, "reads what a browser brought back, which was kept beside the vendor's answer to it"},
 		"internal/broker/prove.go":          {2, "makes a TLS identity of a certificate and its key"},
 		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},

@@ -32,6 +32,7 @@ const (
 	ConnectOpen       ConnectStatus = "open"
 	ConnectStarted    ConnectStatus = "started"    // of a flow: the browser was sent to the vendor
 	ConnectExchanging ConnectStatus = "exchanging" // of a flow: its state was used, its code is being redeemed
+	ConnectAnswered   ConnectStatus = "answered"   // of a flow: the vendor's answer is kept, sealed, and until ExpiresAt somebody's to act upon
 	ConnectAwaiting   ConnectStatus = "awaiting_finish"
 	ConnectCompleted  ConnectStatus = "completed"
 	ConnectFailed     ConnectStatus = "failed"

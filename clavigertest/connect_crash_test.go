@@ -1,10 +1,13 @@
 package clavigertest_test
 
 import (
-	"encoding/pem"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,142 +15,349 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/oauthserver"
-	"claviger/clavigertest/postgres"
+	"claviger/client"
 )
 
-// left is what must be there after a crash at a mark.
-type left struct {
-	sent    int  // codes that the vendor was asked to redeem
-	returns bool // the browser that comes back once more is let on
-	kept    bool // tokens wait, and are revoked when nobody finishes
-	finish  bool // the crash is in the finish, which goes on with the same code
-	active  bool // the connection was stored already
+// fate is what became of an attempt to connect whose process was killed.
+type fate string
+
+// The fates. Tokens of an attempt that expired were never issued, or are revoked at the
+// vendor. Those that are lost live: nobody but the dead process has seen them.
+const (
+	completed fate = "completed"
+	expired   fate = "expired"
+	lostFate  fate = "expired, tokens lost"
+)
+
+// flowPlace is where a process is killed, whether the vendor has issued tokens by then,
+// and what becomes of the attempt: if somebody comes back for it, and if nobody does.
+type flowPlace struct {
+	at          string
+	issued      bool
+	again, late fate
 }
 
-// A process that dies while it redeems a code, or while the application finishes, leaves a
-// connection that is whole or one that waits. No code is sent twice, and tokens that are
-// known end at the vendor.
-func TestAbuse_229_KilledWhileACodeIsRedeemed(t *testing.T) {
-	program := clavigertest.Build(t, "failpoints")
-	marks := map[string]left{
-		"connect.claim.before":    {returns: true},
-		"connect.claim.after":     {},
-		"connect.exchange.before": {},
-		"connect.exchange.after":  {sent: 1},
-		"connect.keep.before":     {sent: 1},
-		"connect.keep.after":      {sent: 1, kept: true},
-		"connect.finish.before":   {sent: 1, finish: true},
-		"connect.finish.inside":   {sent: 1, finish: true},
-		"connect.finish.after":    {sent: 1, finish: true, active: true},
-	}
-	for _, mark := range failpoints(t, "connect.") {
-		if _, ok := marks[mark]; !ok {
-			t.Errorf("nothing is proven about the mark %s", mark)
-		}
-	}
-	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
-		for mark, want := range marks {
-			t.Run(mark, func(t *testing.T) { redeemAndDie(t, program, engine, mark, want) })
-		}
-	})
+// The places that are no marks in the source: how much of the vendor's answer has left.
+const (
+	flowCommit = "after the vendor's commit, before its answer"
+	flowHead   = "in the head of the vendor's answer"
+	flowBody   = "in the body of the vendor's answer"
+)
+
+var flowDuring = map[string]int{flowCommit: 0, flowHead: 20, flowBody: -20}
+
+// codePlaces are those of a code that a browser brings, in the order that it passes them.
+var codePlaces = []flowPlace{
+	{"connect.claim.before", false, completed, expired},
+	{"connect.claim.after", false, expired, expired},
+	{"connect.exchange.before", false, expired, expired},
+	{flowCommit, true, lostFate, lostFate},
+	{flowHead, true, lostFate, lostFate},
+	{flowBody, true, lostFate, lostFate},
+	{"connect.exchange.after", true, lostFate, lostFate},
+	{"connect.journal.before", true, lostFate, lostFate},
+	{"connect.journal.after", true, completed, expired},
+	{"connect.keep.before", true, completed, expired},
+	{"connect.keep.after", true, expired, expired}, // the finish code went with the process
+	{"connect.finish.before", true, completed, expired},
+	{"connect.finish.inside", true, completed, expired},
+	{"connect.finish.after", true, completed, completed},
 }
 
-func redeemAndDie(t *testing.T, program clavigertest.Program, engine clavigertest.Engine, mark string, want left) {
+// devicePlaces are those of a device flow, which a job passes.
+var devicePlaces = []flowPlace{
+	{"connect.poll.before", false, expired, expired},
+	{flowCommit, true, lostFate, lostFate},
+	{flowBody, true, lostFate, lostFate},
+	{"connect.poll.after", true, lostFate, lostFate},
+	{"connect.journal.before", true, lostFate, lostFate},
+	{"connect.journal.after", true, completed, expired},
+	{"connect.keep.before", true, completed, expired},
+	{"connect.keep.after", true, expired, expired},
+	{"connect.finish.before", true, expired, expired},
+	{"connect.finish.after", true, completed, completed},
+}
+
+// flowWorld is a database on which processes are killed, and the vendor, which is not.
+type flowWorld struct {
+	*revoker
+	device   bool
+	data     string
+	env      []string
+	attempts []*flowAttempt
+}
+
+// flowAttempt is one connection that was begun by a process that died.
+type flowAttempt struct {
+	flowPlace
+	conn    api.Connection
+	browser *browser
+	back    string // what the browser brought back, as path and query
+	code    string // that was shown before the end; empty if none was
+}
+
+// flowURL is what browsers see. Their cookies do not tell ports apart.
+const flowURL = "http://127.0.0.1:9"
+
+func newFlowWorld(t *testing.T, engine clavigertest.Engine, device bool) *flowWorld {
+	t.Helper()
 	c := &clock{at: time.Now()}
-	x := &consent{t: t, vendor: oauthserver.Start(t, oauthserver.Policy{Rotates: true, Now: c.now})}
-	const public = "http://127.0.0.1:39998" // one redirect URI for all processes
-	o := clavigertest.Options{Data: filepath.Join(t.TempDir(), "data"), EgressAllow: "127.0.0.1", RootCAs: x.vendor.Roots(), PublicURL: public, Now: c.now}
-	roots := filepath.Join(t.TempDir(), "roots.pem")
-	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: x.vendor.Certificate().Raw}), 0o600); err != nil {
+	o := clavigertest.Options{Engine: engine, Now: c.now, PublicURL: flowURL, Data: filepath.Join(t.TempDir(), "data")}
+	policy := oauthserver.Policy{Rotates: true, RevokeFamily: true, Lifetime: 100 * time.Hour}
+	w := &flowWorld{revoker: &revoker{clock: c}, device: device, data: o.Data}
+	if device {
+		w.consent = newGrant(t, o, policy, deviceGrant)
+		w.register()
+	} else {
+		w.consent = newConsent(t, o, policy)
+	}
+	authority := filepath.Join(t.TempDir(), "vendor.pem")
+	if err := os.WriteFile(authority, pemOf(w.vendor.Certificate()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"CLAVIGER_DATA=" + o.Data, "CLAVIGER_EGRESS_ALLOW=127.0.0.1", "CLAVIGER_PUBLIC_URL=" + public, "SSL_CERT_FILE=" + roots, "CLAVIGER_FAILPOINT=" + mark}
-	if engine == clavigertest.PostgreSQL {
-		o.DatabaseURL = postgres.URL(t)
-		env = append(env, "CLAVIGER_DATABASE_URL="+o.DatabaseURL)
+	w.env = []string{
+		"CLAVIGER_DATA=" + w.data, "CLAVIGER_DATABASE_URL=" + w.Settings.DatabaseURL, "CLAVIGER_PUBLIC_URL=" + flowURL,
+		"CLAVIGER_EGRESS_ALLOW=127.0.0.1", "SSL_CERT_FILE=" + authority,
 	}
-	child := program.Serve(t, env)
-	if child == nil {
-		t.Fatal("the server did not start")
-	}
-	x.Server = child.As(t)
-	x.api = x.Server.Client(child.Key)
-	x.connector("acme")
-	conn, b := x.begin("mine"), x.browser()
-	here := func(address string) string { return strings.Replace(address, public, x.URL, 1) }
-	back := x.callback(b.leave(here(conn.AuthorizeURL)))
-	code := ""
-	if want.finish {
-		code = shownCode(t, b.get(here(back)))
-		_, _ = x.api.FinishConnection(t.Context(), conn.ID, code)
-	} else {
-		_, _ = b.try(here(back))
-	}
-	<-child.Ended()
-	if n := x.exchanges(); n != want.sent {
-		t.Errorf("the vendor was asked %d times", n)
-	}
+	return w
+}
 
-	x.Server = clavigertest.Start(t, o)
-	x.Key, x.api = child.Key, x.Server.Client(child.Key)
-	b.base = x.URL
-	again := b.get(here(back))
-	switch {
-	case want.returns:
-		code = shownCode(t, again)
-	case again.Status != http.StatusBadRequest || !strings.Contains(again.Body, "state_used"):
-		t.Errorf("coming back once more is answered %d: %s", again.Status, again.Body)
+// local answers the path and query of an address.
+func local(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := x.exchanges(); n != max(want.sent, len(code)/9) {
-		t.Errorf("the code was sent %d times", n)
+	return u.RequestURI()
+}
+
+// on starts a process that dies at a mark, "" for none, and makes it the world's server.
+func (w *flowWorld) on(t *testing.T, program clavigertest.Program, mark string) *clavigertest.Child {
+	t.Helper()
+	child := program.Serve(t, append(slices.Clone(w.env), "CLAVIGER_FAILPOINT="+mark))
+	if child == nil {
+		t.Fatalf("the server for %s did not start", mark)
 	}
-	switch {
-	case want.active:
-		_, err := x.api.FinishConnection(t.Context(), conn.ID, code)
-		refused(t, err, 409, "nothing_to_finish")
-		x.works(conn.ID)
-	case code != "":
-		if _, err := x.api.FinishConnection(t.Context(), conn.ID, code); err != nil {
+	key := w.Key
+	w.Server = child.As(t)
+	w.Settings.Data, w.Key, w.api = w.data, key, w.Server.Client(key)
+	return child
+}
+
+// kill begins a connection in a process of its own that dies at the place.
+func (w *flowWorld) kill(t *testing.T, program clavigertest.Program, p flowPlace) {
+	t.Helper()
+	part, during := flowDuring[p.at]
+	mark := p.at
+	if during {
+		mark = "none"
+	}
+	before := w.vendor.Live()
+	child := w.on(t, program, mark)
+	if w.device {
+		w.vendor.Next(oauthserver.Fault{Change: map[string]any{"interval": 1}})
+	}
+	a := &flowAttempt{flowPlace: p, conn: w.begin(p.at), browser: w.browser()}
+	w.attempts = append(w.attempts, a)
+	if !w.device {
+		a.back = local(t, w.callback(a.browser.leave(local(t, a.conn.AuthorizeURL))))
+	}
+	reached, hold := make(chan struct{}, 1), make(chan struct{})
+	if during {
+		w.vendor.Next(oauthserver.Fault{Stall: part, Reached: reached, Hold: hold})
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.walk(a) }()
+	if during {
+		<-reached
+		child.Kill()
+	}
+	select {
+	case <-child.Ended():
+	case <-time.After(time.Minute):
+		t.Fatalf("nobody passed %s: nothing was proven about it", p.at)
+	}
+	close(hold)
+	<-ended
+	if issued := w.vendor.Live() - before; issued > 1 || (issued == 1) != p.issued {
+		t.Fatalf("%s: %d grants were made", p.at, issued)
+	}
+}
+
+// walk goes as far as the process lives: the callback, and the finish.
+func (w *flowWorld) walk(a *flowAttempt) {
+	if w.device {
+		return
+	}
+	res, err := a.browser.http.Get(a.browser.base + a.back)
+	if err != nil {
+		return
+	}
+	defer res.Body.Close() //nolint:errcheck // it was read whole
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return
+	}
+	a.code = shownCode(w.t, page{Status: res.StatusCode, Body: string(text)})
+	_, _ = w.api.FinishConnection(w.t.Context(), a.conn.ID, a.code)
+}
+
+// revive starts the server in this process, at a later time.
+func (w *flowWorld) revive(t *testing.T, data string, later time.Duration) {
+	t.Helper()
+	now := time.Now().Add(later)
+	w.clock.move(now.Sub(w.clock.now()))
+	key := w.Key
+	w.Server = clavigertest.Start(t, clavigertest.Options{
+		Data: data, DatabaseURL: strings.TrimPrefix(w.env[1], "CLAVIGER_DATABASE_URL="), PublicURL: flowURL,
+		EgressAllow: "127.0.0.1", RootCAs: w.vendor.Roots(), Now: w.clock.now,
+	})
+	w.Key, w.api = key, w.Client(key)
+}
+
+// comeBack does what a person does who finds the page gone, and the application.
+func (w *flowWorld) comeBack(t *testing.T, a *flowAttempt) {
+	t.Helper()
+	if w.device {
+		return
+	}
+	a.browser.base = w.URL
+	if p := a.browser.get(a.back); p.Status == http.StatusOK {
+		if a.again != completed || a.code != "" {
+			t.Errorf("%s: the page was shown again", a.at)
+		}
+		a.code = shownCode(t, p)
+		if again := a.browser.get(a.back); again.Status != http.StatusBadRequest {
+			t.Errorf("%s: and once more: %d", a.at, again.Status)
+		}
+	}
+	if a.code == "" {
+		return
+	}
+	_, err := w.api.FinishConnection(t.Context(), a.conn.ID, a.code)
+	if (err == nil) != (a.again == completed && a.at != "connect.finish.after") {
+		t.Errorf("%s: finishing: %v", a.at, err)
+	}
+}
+
+// unsettled counts the flows that are not over, or hold something.
+func (w *flowWorld) unsettled(t *testing.T) (n int) {
+	t.Helper()
+	row := database(t, w.Server).QueryRowContext(t.Context(), "SELECT COUNT(*) FROM connect_flows WHERE status NOT IN ('completed', 'failed', 'expired') OR sealed IS NOT NULL")
+	if err := row.Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (w *flowWorld) status(t *testing.T, id string) string {
+	t.Helper()
+	conn, err := w.api.Connection(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn.Status
+}
+
+// settle lets everybody come back, or nobody, and checks what is left: what is connected
+// works, what is not is revoked, and nothing lives that somebody could know of.
+func (w *flowWorld) settle(t *testing.T, late bool) {
+	t.Helper()
+	if late {
+		w.revive(t, w.data, 90*time.Minute)
+	} else {
+		w.revive(t, w.data, 2*time.Minute)
+		for _, a := range w.attempts {
+			w.comeBack(t, a)
+		}
+		for _, a := range w.attempts {
+			if a.again == completed {
+				patiently(t, a.at+" completes", func() bool { w.App.Sweep(t.Context()); return w.status(t, a.conn.ID) == "active" })
+			}
+		}
+		w.later(w.clock, 90*time.Minute)
+	}
+	patiently(t, "every flow is over", func() bool { w.App.Sweep(t.Context()); return w.unsettled(t) == 0 })
+	alive := 0
+	for _, a := range w.attempts {
+		want, status := a.again, w.status(t, a.conn.ID)
+		if late {
+			want = a.late
+		}
+		if (status == "active") != (want == completed) || status != "active" && status != "pending" {
+			t.Errorf("%s: the connection is %s, it should have %s", a.at, status, want)
+		}
+		if want == completed {
+			w.works(a.conn.ID)
+		}
+		if want != expired {
+			alive++
+		}
+	}
+	if live := w.vendor.Live(); live != alive {
+		t.Errorf("%d grants are alive at the vendor, %d are known of or were lost", live, alive)
+	}
+	w.onceEach(t)
+}
+
+// onceEach checks that no code was sent twice and no connection made twice.
+func (w *flowWorld) onceEach(t *testing.T) {
+	t.Helper()
+	sent := map[string]bool{}
+	for _, r := range w.vendor.Received("/token") {
+		code := r.Form.Get("code")
+		if code != "" && sent[code] {
+			t.Error("a code was sent twice")
+		}
+		sent[code] = true
+	}
+	n := 0
+	for _, err := range w.api.Connections(t.Context(), client.ConnectionQuery{}) {
+		if err != nil {
 			t.Fatal(err)
 		}
-		x.works(conn.ID)
-	default:
-		x.givesUp(c, conn.ID, want.kept)
+		n++
+	}
+	if n != len(w.attempts) {
+		t.Errorf("%d connections of %d attempts", n, len(w.attempts))
 	}
 }
 
-// givesUp lets the time of an attempt pass that nobody can finish, and connects again.
-func (x *consent) givesUp(c *clock, id string, kept bool) {
-	x.t.Helper()
-	if now, err := x.api.Connection(x.t.Context(), id); err != nil || now.Status != "pending" || len(now.Credentials) != 0 {
-		x.t.Errorf("after the crash it is %+v, %v", now, err)
+// A process is killed before and after each step of redeeming a code or of a device's
+// answer. The connection completes, or the flow expires with its tokens revoked; the code
+// is never sent again, and only what died with the process can live on unknown.
+func TestAbuse_229_KilledWhileConnecting(t *testing.T) {
+	for _, mark := range failpoints(t, "connect.") {
+		if !slices.ContainsFunc(slices.Concat(codePlaces, devicePlaces), func(p flowPlace) bool { return p.at == mark }) {
+			t.Errorf("nobody is killed at %s", mark)
+		}
 	}
-	x.later(c, 11*time.Minute)
-	x.App.Sweep(x.t.Context())
-	if now, err := x.api.Connection(x.t.Context(), id); err != nil || now.Status != "pending" || now.LastError == nil || now.LastError.Code != "flow_expired" {
-		x.t.Errorf("when the time is over it is %+v, %v", now, err)
-	}
-	if kept {
-		eventually(x.t, "its tokens are revoked", func() bool { return x.vendor.Live() == 0 && len(x.vendor.Received("/revoke")) == 2 })
-	}
-	s, b := x.session(api.CreateConnectSession{ConnectionID: id}), x.browser()
-	back := x.callback(b.leave(b.choose(s)))
-	p := b.get(back[strings.Index(back, "/oauth/"):])
-	if _, err := x.api.FinishConnectSession(x.t.Context(), s.ID, shownCode(x.t, p)); err != nil {
-		x.t.Fatal(err)
-	}
-	x.works(id)
-}
-
-// try is get for a server that may be dead before it answers.
-func (b *browser) try(address string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := b.http.Do(req)
-	if err == nil {
-		err = res.Body.Close()
-	}
-	return res, err
+	program := clavigertest.Build(t, "failpoints")
+	t.Run("on", func(t *testing.T) {
+		clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("code, late %t", late), func(t *testing.T) {
+					t.Parallel()
+					w := newFlowWorld(t, engine, false)
+					w.Stop()
+					for _, p := range codePlaces {
+						w.kill(t, program, p)
+					}
+					w.settle(t, late)
+				})
+			}
+			// A database each: a queue whose leader was killed waits for another one.
+			for i, p := range devicePlaces {
+				late := (i%2 == 0) == (engine == clavigertest.SQLite)
+				t.Run(fmt.Sprintf("device, late %t, %s", late, p.at), func(t *testing.T) {
+					t.Parallel()
+					w := newFlowWorld(t, engine, true)
+					w.Stop()
+					w.kill(t, program, p)
+					w.settle(t, late)
+				})
+			}
+		})
+	})
 }

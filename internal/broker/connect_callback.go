@@ -61,17 +61,18 @@ func (b *Broker) Callback(ctx context.Context, in Return) (Arrival, error) {
 	if err := b.belongs(&f, in); err != nil {
 		return Arrival{}, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), err)
 	}
-	r := redemption{broker: b, caller: c, flow: f}
+	if f.Status != claviger.ConnectStarted {
+		return b.comeAgain(context.WithoutCancel(ctx), c, &f)
+	}
+	r := redemption{broker: b, caller: c, flow: f, query: in.RawQuery}
 	failpoint.Hit("connect.claim.before")
 	if err := r.claim(ctx, state); err != nil {
 		return Arrival{}, err
 	}
 	failpoint.Hit("connect.claim.after")
-	a, err := r.run(context.WithoutCancel(ctx), in, state)
-	if err != nil {
-		return b.failed(context.WithoutCancel(ctx), c, &r, err)
-	}
-	return a, nil
+	ctx = context.WithoutCancel(ctx)
+	a, err := r.run(ctx, in, state)
+	return r.ended(ctx, a, err)
 }
 
 func badCallback(code, why string) *claviger.Error {
@@ -98,6 +99,8 @@ func (b *Broker) belongs(f *claviger.ConnectFlow, in Return) error {
 		return badCallback("context_mismatch", "It came back to another connector's address")
 	case !sameBrowser(f, in.Cookie):
 		return badCallback("browser_mismatch", "It was started in another browser")
+	case b.unfinished(f):
+		return nil
 	case f.Status != claviger.ConnectStarted:
 		return badCallback("state_used", "It was used already")
 	case !b.now().Before(f.ExpiresAt):
@@ -108,11 +111,14 @@ func (b *Broker) belongs(f *claviger.ConnectFlow, in Return) error {
 
 // redemption is one callback on its way to tokens that wait.
 type redemption struct {
-	broker *Broker
-	caller claviger.Caller
-	flow   claviger.ConnectFlow
-	sealed claviger.Sealed
-	said   string // the vendor's words
+	broker   *Broker
+	caller   claviger.Caller
+	flow     claviger.ConnectFlow
+	sealed   claviger.Sealed
+	query    string // that the browser brought, for what the connector learns from it
+	said     string // the vendor's words
+	barren   bool   // the vendor's answer has no tokens
+	answered bool   // the vendor has answered, and others may go on with that
 
 	live   *live
 	config oauth.Config
@@ -132,6 +138,7 @@ func (r *redemption) claim(ctx context.Context, state string) error {
 				return now, nil, badCallback("state_used", "It was used already")
 			}
 			now.Status, r.sealed = claviger.ConnectExchanging, sealed
+			now.ExpiresAt = b.now().Add(flowLife)
 			return now, sealed, nil
 		})
 		r.flow = next
@@ -165,18 +172,25 @@ func (r *redemption) run(ctx context.Context, in Return, state string) (Arrival,
 	if err := r.redeem(ctx, back); err != nil {
 		return Arrival{}, err
 	}
-	if err := r.discover(ctx, in.RawQuery); err != nil {
+	code, err := b.finishCode(r.flow.Delivery)
+	if err != nil {
 		return Arrival{}, err
+	}
+	return r.conclude(ctx, code)
+}
+
+// conclude finds out whose tokens they are and keeps them until the flow is finished.
+func (r *redemption) conclude(ctx context.Context, code string) (Arrival, error) {
+	if r.flow.Device == nil { // a device's flow learns nothing from its answer
+		if err := r.discover(ctx, r.query); err != nil {
+			return Arrival{}, err
+		}
 	}
 	if err := r.identify(ctx); err != nil {
 		return Arrival{}, err
 	}
 	r.note(ctx)
-	code, err := b.finishCode(r.flow.Delivery)
-	if err != nil {
-		return Arrival{}, err
-	}
-	return b.await(ctx, r.caller, &r.flow, r.live, r.creds, code)
+	return r.broker.await(ctx, r.caller, &r.flow, r.live, r.creds, code)
 }
 
 // redeem trades the code for tokens, once, under a ticket.
@@ -209,6 +223,9 @@ func (r *redemption) redeem(ctx context.Context, back oauth.Callback) (err error
 	if attempt.Outcome != oauth.Answered {
 		return attempt.Err
 	}
+	if err := r.keep(ctx, t, attempt.Raw, values); err != nil {
+		return err
+	}
 	return r.take(ctx, attempt.Raw, values)
 }
 
@@ -224,6 +241,7 @@ func (r *redemption) proof(values claviger.Credentials) *oauth.Proof {
 func (r *redemption) take(ctx context.Context, raw oauth.Raw, values claviger.Credentials) (err error) {
 	r.answer = raw
 	if r.tokens, err = oauth.Parse(r.config, r.client, raw); err != nil {
+		r.barren = true
 		return err
 	}
 	var grant store.Grant
@@ -361,12 +379,12 @@ func (b *Broker) failed(ctx context.Context, c claviger.Caller, r *redemption, c
 		b.log.WarnContext(ctx, "a callback failed", "flow", string(f.ID), "error", cause)
 	}
 	_ = b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), e) // answers e itself
-	return b.endFlow(ctx, c, f, claviger.ConnectFailed, e, r.said, b.unusedOf(ctx, c, f, r.creds))
+	return b.endFlow(ctx, c, f, claviger.ConnectFailed, e, r.said, r.barren)
 }
 
 // endFlow wipes a flow and leaves the reason with it and its session. Tokens that wait in
-// it, or that u has, are a job's from then on.
-func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error, said string, u *unused) (Arrival, error) {
+// it, or in an answer that is not known to be barren, are a job's from then on.
+func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error, said string, barren bool) (Arrival, error) {
 	region, err := b.db.PlaceOf(ctx, f.Organization, f.Workspace)
 	if err != nil {
 		return Arrival{}, err
@@ -376,10 +394,13 @@ func (b *Broker) endFlow(ctx context.Context, c claviger.Caller, f *claviger.Con
 		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
 			next := now
 			next.Status, next.Fault, next.Said = status, fault, said
-			if shared || now.Status.Final() {
+			if shared || barren || now.Status.Final() {
 				return next, nil, nil
 			}
-			sealed = b.condemnFlow(now, &next, sealed, u)
+			if now.Status == claviger.ConnectAnswered { // the vendor's call may name what was found out
+				next.Draft.Settings, next.Draft.Account = f.Draft.Settings, f.Draft.Account
+			}
+			sealed = b.condemnFlow(now, &next, sealed)
 			return next, sealed, nil
 		})
 		if err == nil && next.Revoking != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/jobs"
 	"claviger/internal/oauth"
@@ -31,6 +32,7 @@ const (
 // need not be there before the first runs.
 func ConnectKinds(of func() *Broker) map[string]jobs.Kind {
 	return map[string]jobs.Kind{
+		jobResume:  {Run: func(ctx context.Context, j jobs.Job) error { return of().resumeJob(ctx, j) }, Timeout: pairingTimeout},
 		jobPairing: {Run: func(ctx context.Context, j jobs.Job) error { return of().askPairing(ctx, j) }, Timeout: pairingTimeout, Attempts: 100},
 	}
 }
@@ -88,6 +90,7 @@ func (b *Broker) askPairing(ctx context.Context, job jobs.Job) error {
 	if err := json.Unmarshal(job.Args, &what); err != nil {
 		return jobs.Discard(err)
 	}
+	b.replayFlows(ctx) // the vendor must not be asked again for what is on the disk
 	f, sealed, err := b.db.ConnectFlowByID(ctx, what.Flow)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -101,6 +104,11 @@ func (b *Broker) askPairing(ctx context.Context, job jobs.Job) error {
 		return nil
 	case f.Status == claviger.ConnectAwaiting && f.Session == "":
 		return b.paired(ctx, c, &f)
+	case f.Status == claviger.ConnectAnswered: // its process died on the way
+		if early := f.ExpiresAt.Sub(b.now()); early > 0 {
+			return jobs.Snooze(early)
+		}
+		return b.resumeFlow(ctx, c, &f)
 	case f.Status != claviger.ConnectStarted:
 		return nil
 	}
@@ -109,18 +117,13 @@ func (b *Broker) askPairing(ctx context.Context, job jobs.Job) error {
 	}
 	r := redemption{broker: b, caller: c, flow: f, sealed: sealed}
 	next, err := r.poll(ctx)
-	switch {
-	case next > 0:
+	if next > 0 {
 		return jobs.Snooze(next)
-	case ours(err):
-		return err
-	case err != nil:
-		_, err = b.failed(context.WithoutCancel(ctx), c, &r, err)
-		return err
-	case r.flow.Session == "":
-		return b.paired(ctx, c, &r.flow)
 	}
-	return nil
+	if ours(err) {
+		return err
+	}
+	return r.settle(ctx, err)
 }
 
 // paired completes a flow that the API began. Its initiator has shown the code itself, so
@@ -136,6 +139,8 @@ func (b *Broker) paired(ctx context.Context, c claviger.Caller, f *claviger.Conn
 // poll asks the vendor once. Without an error, next is when to ask again, or zero if the
 // tokens are kept, sealed.
 func (r *redemption) poll(ctx context.Context) (next time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
 	b := r.broker
 	if !b.now().Before(r.flow.ExpiresAt) {
 		return 0, unanswered()
@@ -150,14 +155,7 @@ func (r *redemption) poll(ctx context.Context) (next time.Duration, err error) {
 	if err != nil || wait > 0 {
 		return wait, err
 	}
-	if err := r.identify(ctx); err != nil {
-		return 0, err
-	}
-	r.note(ctx)
-	a, err := b.await(ctx, r.caller, &r.flow, r.live, r.creds, "")
-	if err == nil {
-		r.flow = a.Flow
-	}
+	_, err = r.conclude(ctx, "")
 	return 0, err
 }
 
@@ -188,13 +186,18 @@ func (r *redemption) askVendor(ctx context.Context) (wait time.Duration, err err
 		return 0, err
 	}
 	d := oauth.Device{DeviceCode: values[deviceKey], Interval: r.flow.Device.Interval, ExpiresAt: r.flow.ExpiresAt}
+	failpoint.Hit("connect.poll.before")
 	attempt := b.connecting.oauth.PollDevice(ctx, r.config, r.client, d, r.proof(values))
+	failpoint.Hit("connect.poll.after")
 	ending.StatusCode = attempt.Raw.Status
 	class := oauth.Class{Verdict: oauth.Unavailable}
 	if attempt.Outcome == oauth.Answered {
 		class = oauth.Classify(r.config, attempt.Raw)
 	}
 	if class.Verdict == oauth.Granted {
+		if err := r.keep(ctx, t, attempt.Raw, values); err != nil {
+			return 0, err
+		}
 		return 0, r.take(ctx, attempt.Raw, values)
 	}
 	d, again := d.Next(class, b.now())
@@ -227,6 +230,12 @@ func (r *redemption) later(ctx context.Context, interval time.Duration) error {
 	})
 }
 
+// decides reports whether a device flow waits for its person, or for what the vendor's
+// answer to it leads to.
+func decides(f *claviger.ConnectFlow) bool {
+	return f.Status == claviger.ConnectStarted || f.Status == claviger.ConnectAnswered
+}
+
 // showPairing answers what a browser shows of a device flow: the code while the person is
 // at the vendor, then the way back. The first browser that looks is the flow's, so that
 // somebody who is sent the address learns neither the code nor how to finish.
@@ -236,17 +245,18 @@ func (b *Broker) showPairing(ctx context.Context, c claviger.Caller, f *claviger
 		return Departure{}, err
 	}
 	d := Departure{Brand: b.Brand(ctx, f.Organization), Connector: l.connector.Name, Pairing: f.Device, Cookie: cookie}
+	waits := decides(f)
 	switch {
 	case f.Status.Final() && f.Fault != nil && sameBrowser(f, cookie):
 		why := claviger.Errorf(claviger.KindConflict, f.Fault.Code, "%s", f.Fault.Message)
 		d.Arrival = &Arrival{Flow: *f, Connector: l.connector.Name, Failure: why, ReturnTo: f.ReturnURL}
 		return d, nil
-	case f.Status != claviger.ConnectStarted && f.Status != claviger.ConnectAwaiting || !b.now().Before(f.ExpiresAt) || f.Session == "":
+	case !waits && f.Status != claviger.ConnectAwaiting || f.Status != claviger.ConnectAnswered && !b.now().Before(f.ExpiresAt) || f.Session == "":
 		return d, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), flowEnded())
 	case len(f.BrowserHash) > 0 && !sameBrowser(f, cookie):
 		return d, b.gate.Refuse(ctx, c, f.Verb(), f.Resource(), badCallback("browser_mismatch", "It was started in another browser"))
 	}
-	if f.Status == claviger.ConnectStarted && sameBrowser(f, cookie) {
+	if waits && sameBrowser(f, cookie) {
 		return d, nil // looks again, and there is nothing to change
 	}
 	if !validBrowser(cookie) {
@@ -293,5 +303,5 @@ func (b *Broker) PairingOver(ctx context.Context, id claviger.FlowID, cookie str
 	if f.Device == nil || !sameBrowser(&f, cookie) {
 		return false, claviger.NotFound("page")
 	}
-	return f.Status != claviger.ConnectStarted || !b.now().Before(f.ExpiresAt), nil
+	return !decides(&f) || f.Status == claviger.ConnectStarted && !b.now().Before(f.ExpiresAt), nil
 }

@@ -47,6 +47,9 @@ func (b *Broker) await(ctx context.Context, c claviger.Caller, f *claviger.Conne
 	failpoint.Hit("connect.keep.before")
 	err := b.gate.Change(ctx, c, f.Verb(), f.Resource(), func(tx *store.Tx, t *gate.Ticket) error {
 		next, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
+			if f.Status == claviger.ConnectAnswered && !holds(f, &now) {
+				return now, nil, errTaken
+			}
 			now.Status, now.Draft, now.Issued, now.Revision = claviger.ConnectAwaiting, draft, issued, now.Revision+1
 			now.ExpiresAt = b.now().Add(flowLife)
 			if code != "" {
@@ -317,7 +320,7 @@ func (b *Broker) close(ctx context.Context, tx *store.Tx, c claviger.Caller, f *
 
 // abandon gives a flow up: what waits in it is a job's to revoke at the vendor.
 func (b *Broker) abandon(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, status claviger.ConnectStatus, why *claviger.Error) error {
-	_, err := b.endFlow(context.WithoutCancel(ctx), c, f, status, why, "", nil)
+	_, err := b.endFlow(context.WithoutCancel(ctx), c, f, status, why, "", false)
 	if errors.Is(err, store.ErrConflict) {
 		return nil // it was finished meanwhile
 	}
@@ -325,8 +328,10 @@ func (b *Broker) abandon(ctx context.Context, c claviger.Caller, f *claviger.Con
 }
 
 // SweepFlows ends the flows whose time is over: what waits for nobody is revoked at the
-// vendor, and wiped when that has an end. It is the background's, and answers how many it ended.
+// vendor, and wiped when that has an end. Those that a process has left behind with the
+// vendor's answer are gone on with. It is the background's, and answers how many it saw to.
 func (b *Broker) SweepFlows(ctx context.Context) (int, error) {
+	b.replayFlows(ctx)
 	stale, err := b.db.StaleConnectFlows(ctx, b.now(), sweepBatch)
 	if err != nil {
 		return 0, err
@@ -336,6 +341,12 @@ func (b *Broker) SweepFlows(ctx context.Context) (int, error) {
 		f := &stale[i]
 		if f.Revoking != nil {
 			if err := b.lateFlow(ctx, f); err != nil {
+				return i, err
+			}
+			continue
+		}
+		if f.Status == claviger.ConnectAnswered && b.now().Sub(f.CreatedAt) < resumeFor {
+			if err := b.resumeLater(ctx, f); err != nil {
 				return i, err
 			}
 			continue

@@ -26,6 +26,8 @@ const (
 	browserValue = 43
 	// verifierKey names the code verifier among a flow's sealed values.
 	verifierKey = "verifier"
+	// callbackKey names, beside a vendor's answer, what the browser brought back.
+	callbackKey = "callback"
 )
 
 // Departure is where a browser goes, and the cookie that it must bring back. Of a flow for
@@ -307,8 +309,9 @@ func (b *Broker) authorizeURL(ctx context.Context, c claviger.Caller, l *live, c
 // brought answers those of a flow's sealed values that its connection will keep.
 func brought(values claviger.Credentials) claviger.Credentials {
 	kept := maps.Clone(values)
-	delete(kept, verifierKey)
-	delete(kept, deviceKey)
+	for _, name := range []string{verifierKey, deviceKey, vault.JournaledAnswer, callbackKey} {
+		delete(kept, name)
+	}
 	return kept
 }
 

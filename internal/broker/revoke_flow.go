@@ -23,65 +23,29 @@ type givenUp struct {
 	Flow         claviger.FlowID         `json:"flow"`
 }
 
-// unused are tokens that a vendor issued for a flow that came to nothing, sealed into it.
-type unused struct {
-	sealed   claviger.Sealed
-	revision int64
-	keys     []string
-	// What the ciphertext is bound to and the vendor's call may name, and whose they are, as
-	// far as it was found out.
-	settings    map[string]string
-	destination string
-	account     claviger.Account
-}
-
-// unusedOf seals the tokens of a callback that failed after the vendor had issued them.
-// Where that cannot be done they are revoked once, at once.
-func (b *Broker) unusedOf(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow, creds claviger.Credentials) *unused {
-	if creds[vault.AccessToken].Empty() {
-		return nil
-	}
-	next := *f
-	next.Revision++
-	u := &unused{revision: next.Revision, settings: f.Draft.Settings, destination: f.Draft.Destination, account: f.Draft.Account}
-	for key := range creds {
-		u.keys = append(u.keys, key)
-	}
-	err := b.vault.Prepare(ctx, f.Organization)
-	if err == nil {
-		var t *gate.Ticket
-		if t, err = b.gate.Admit(ctx, c, f.Verb(), f.Resource(), ""); err == nil {
-			u.sealed, err = b.vault.SealFlow(ctx, t, &next, creds)
-			t.Done(gate.Ending{Err: err})
-		}
-	}
-	if err != nil {
-		b.log.ErrorContext(ctx, "tokens of a failed flow could not be kept to be revoked", "flow", string(f.ID), "error", err)
-		return nil
-	}
-	return u
-}
-
 // condemnFlow makes what waits in a flow that is being given up a job's, and answers the
 // ciphertext that the flow keeps for it. The flow is before its end; next is after it.
-func (b *Broker) condemnFlow(before claviger.ConnectFlow, next *claviger.ConnectFlow, sealed claviger.Sealed, u *unused) claviger.Sealed {
+func (b *Broker) condemnFlow(before claviger.ConnectFlow, next *claviger.ConnectFlow, sealed claviger.Sealed) claviger.Sealed {
 	keys := before.Draft.SecretKeys
-	switch {
-	case u != nil:
-		sealed, keys, next.Revision = u.sealed, u.keys, u.revision
-		next.Draft.Settings, next.Draft.Destination, next.Draft.Account = u.settings, u.destination, u.account
-	case before.Status != claviger.ConnectAwaiting:
+	switch before.Status {
+	case claviger.ConnectAnswered: // nobody has looked yet, and it may hold both
+		keys = []string{vault.AccessToken, vault.RefreshToken}
+	case claviger.ConnectAwaiting:
+	default:
 		return nil // a code verifier at most
 	}
 	if sealed == nil || !slices.Contains(keys, vault.AccessToken) {
 		return nil
 	}
-	now := b.now()
-	next.Revoking = &claviger.FlowRevocation{
-		Tokens: pendingTokens(slices.Contains(keys, vault.RefreshToken)), NextAt: now, GiveUpAt: now.Add(revocationLife),
-	}
-	next.ExpiresAt = now.Add(lateAfter)
+	b.revokeLater(next, slices.Contains(keys, vault.RefreshToken))
 	return sealed
+}
+
+// revokeLater has a flow's tokens revoked. The job is its caller's to insert.
+func (b *Broker) revokeLater(f *claviger.ConnectFlow, refresh bool) {
+	now := b.now()
+	f.Revoking = &claviger.FlowRevocation{Tokens: pendingTokens(refresh), NextAt: now, GiveUpAt: now.Add(revocationLife)}
+	f.ExpiresAt = now.Add(lateAfter)
 }
 
 // sharesGrant reports whether the connection lives on the same account of the vendor as

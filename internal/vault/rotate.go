@@ -256,12 +256,10 @@ func (r *resealing) spilled(ctx context.Context, x spilled) error {
 	if r.current(x.Sealed) {
 		return nil
 	}
-	conn, _, err := r.vault.db.Connection(ctx, r.scope, x.Connection)
+	b, err := r.vault.bindingOf(ctx, r.scope, &x)
 	if err != nil {
 		return r.tolerate(err)
 	}
-	b := answerBinding(&conn)
-	b.Revision = x.Revision
 	if x.Sealed, err = r.again(b, x.Sealed); err == nil {
 		err = r.vault.keep.spill.put(x)
 	}

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,26 +21,30 @@ import (
 	"claviger/internal/seal"
 )
 
-// spill is the folder where vendors' answers to refreshes wait while the database takes
-// no writes: a file for each, on the disk before anything is tried again, so that a
-// process that dies meanwhile loses no token. What a file holds is sealed and bound to
-// its connection and the revision whose token was sent; whether it still counts is
-// decided by the lease and the revision, as for an answer in memory.
+// spill is the folder where vendors' answers wait while the database takes no writes: a
+// file for each, on the disk before anything is tried again, so that a process that dies
+// meanwhile loses no token. What a file holds is sealed and bound to its connection and
+// the revision whose token was sent, or to its connect flow; whether it still counts is
+// decided by the lease and the revision, or by where the flow stands, as for an answer in
+// memory.
 type spill struct {
 	folder string
 	mu     sync.Mutex
-	files  map[claviger.ConnectionID]string // names
+	files  map[string]string // names, by id of a connection or flow
 }
 
 // spilled is a file of the folder, as JSON. Nothing but Sealed is trusted: with another
-// connection or revision that does not open.
+// connection, flow or revision that does not open.
 type spilled struct {
 	Format       int                     `json:"format"`
 	Organization claviger.OrganizationID `json:"organization"`
-	Connection   claviger.ConnectionID   `json:"connection"`
+	Connection   claviger.ConnectionID   `json:"connection,omitempty"`
+	Flow         claviger.FlowID         `json:"flow,omitempty"` // in place of Connection
 	Revision     int64                   `json:"revision"`
 	Sealed       claviger.Sealed         `json:"sealed"`
 }
+
+func (x *spilled) id() string { return cmp.Or(string(x.Flow), string(x.Connection)) }
 
 const (
 	spillFormat = 1
@@ -56,7 +61,7 @@ const (
 
 // openSpill makes the folder and finds what an earlier process left in it.
 func openSpill(folder string) (*spill, error) {
-	s := &spill{folder: folder, files: map[claviger.ConnectionID]string{}}
+	s := &spill{folder: folder, files: map[string]string{}}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("vault: the spill folder: %w", err)
 	}
@@ -70,7 +75,7 @@ func openSpill(folder string) (*spill, error) {
 			err = errors.Join(err, os.Remove(s.path(e.Name())))
 		case spillWhole:
 			id, _, _ := strings.Cut(e.Name(), ".")
-			s.files[claviger.ConnectionID(id)] = e.Name()
+			s.files[id] = e.Name()
 		}
 	}
 	if err != nil {
@@ -112,7 +117,7 @@ func (s *spill) put(x spilled) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := fmt.Sprintf("%s.%d", x.Connection, x.Revision)
+	name := fmt.Sprintf("%s.%d", x.id(), x.Revision)
 	_ = os.Remove(s.path(name + spillPart)) // of an attempt that failed
 	err = s.write(name+spillPart, content)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -125,7 +130,7 @@ func (s *spill) put(x spilled) error {
 	if err != nil {
 		return err
 	}
-	s.files[x.Connection] = name + spillWhole
+	s.files[x.id()] = name + spillWhole
 	return s.settle()
 }
 
@@ -138,8 +143,8 @@ func (s *spill) settle() error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// of answers the answer that waits for a connection. A file that is damaged is set aside.
-func (s *spill) of(id claviger.ConnectionID) (*spilled, error) {
+// of answers the answer that waits for a connection or flow. A file that is damaged is set aside.
+func (s *spill) of(id string) (*spilled, error) {
 	s.mu.Lock()
 	name, ok := s.files[id]
 	s.mu.Unlock()
@@ -147,8 +152,8 @@ func (s *spill) of(id claviger.ConnectionID) (*spilled, error) {
 		return nil, nil
 	}
 	x, err := s.read(name)
-	if err == nil && x.Connection != id {
-		err = errors.New("vault: a spilled answer has another connection's name")
+	if err == nil && x.id() != id {
+		err = errors.New("vault: a spilled answer has another one's name")
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.leave(id, spillAside))
@@ -173,8 +178,8 @@ func (s *spill) read(name string) (*spilled, error) {
 	return x, nil
 }
 
-// leave forgets a connection's answer: its file is removed, or renamed to end in aside.
-func (s *spill) leave(id claviger.ConnectionID, aside string) error {
+// leave forgets an answer: its file is removed, or renamed to end in aside.
+func (s *spill) leave(id, aside string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name, ok := s.files[id]
@@ -191,11 +196,12 @@ func (s *spill) leave(id claviger.ConnectionID, aside string) error {
 	return errors.Join(err, s.settle(), s.refill())
 }
 
-// waiting answers the connections that an answer waits for.
-func (s *spill) waiting() []claviger.ConnectionID {
+// waiting answers the ids of the kind that an answer waits for, all for an empty prefix.
+func (s *spill) waiting(prefix string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.files))
+	all := slices.Sorted(maps.Keys(s.files))
+	return slices.DeleteFunc(all, func(id string) bool { return !strings.HasPrefix(id, prefix) })
 }
 
 // Replay takes up the vendors' answers that could not be stored, those of an earlier
@@ -204,14 +210,14 @@ func (v *Vault) Replay(ctx context.Context) {
 	if v.keep == nil || v.keep.spill == nil {
 		return
 	}
-	all := v.keep.spill.waiting()
+	all := v.keep.spill.waiting(claviger.PrefixConnection + "_")
 	for _, id := range all[:min(len(all), maxReplayed)] {
 		x, err := v.keep.spill.of(id)
 		if err == nil && x != nil {
-			_, err = v.join(ctx, &claviger.Connection{Organization: x.Organization, ID: id}, want{tended: true})
+			_, err = v.join(ctx, &claviger.Connection{Organization: x.Organization, ID: x.Connection}, want{tended: true})
 		}
 		if err != nil {
-			v.keep.Log.Error("a spilled answer cannot be taken up", "connection", string(id), "error", err)
+			v.keep.Log.Error("a spilled answer cannot be taken up", "connection", id, "error", err)
 		}
 	}
 }
@@ -225,7 +231,7 @@ func (f *flight) recall() {
 	if k.spill == nil {
 		return
 	}
-	x, err := k.spill.of(f.id)
+	x, err := k.spill.of(string(f.id))
 	if err != nil {
 		k.Log.Error("a spilled answer is damaged and was set aside", "connection", string(f.id), "error", err)
 	}
@@ -260,7 +266,7 @@ func (f *flight) unspill(aside string) {
 		return
 	}
 	f.spilled = nil
-	if err := f.vault.keep.spill.leave(f.id, aside); err != nil {
+	if err := f.vault.keep.spill.leave(string(f.id), aside); err != nil {
 		f.vault.keep.Log.Error("a spilled answer could not be removed", "connection", string(f.id), "error", err)
 	}
 }
@@ -294,7 +300,7 @@ func (v *Vault) eachSpilled(organization claviger.OrganizationID, f func(spilled
 	if v.keep == nil || v.keep.spill == nil {
 		return nil
 	}
-	for _, id := range v.keep.spill.waiting() {
+	for _, id := range v.keep.spill.waiting("") {
 		x, err := v.keep.spill.of(id)
 		if err != nil || x == nil || x.Organization != organization {
 			continue // gone, damaged or another's; whoever takes it up says so
