@@ -141,8 +141,14 @@ func (w *flowWorld) on(t *testing.T, program clavigertest.Program, mark string) 
 	}
 	key := w.Key
 	w.Server = child.As(t)
-	w.Settings.Data, w.Key, w.api = w.data, key, w.Server.Client(key)
+	w.Settings.Data, w.Settings.DatabaseURL = w.data, w.database()
+	w.Key, w.api = key, w.Server.Client(key)
 	return child
+}
+
+// database answers the address of the database of all the world's servers.
+func (w *flowWorld) database() string {
+	return strings.TrimPrefix(w.env[1], "CLAVIGER_DATABASE_URL=")
 }
 
 // kill begins a connection in a process of its own that dies at the place.
@@ -210,7 +216,7 @@ func (w *flowWorld) revive(t *testing.T, data string, later time.Duration) {
 	w.clock.move(now.Sub(w.clock.now()))
 	key := w.Key
 	w.Server = clavigertest.Start(t, clavigertest.Options{
-		Data: data, DatabaseURL: strings.TrimPrefix(w.env[1], "CLAVIGER_DATABASE_URL="), PublicURL: flowURL,
+		Data: data, DatabaseURL: w.database(), PublicURL: flowURL,
 		EgressAllow: "127.0.0.1", RootCAs: w.vendor.Roots(), Now: w.clock.now,
 	})
 	w.Key, w.api = key, w.Client(key)

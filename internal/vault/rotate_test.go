@@ -163,6 +163,33 @@ func (e *everything) makeFlow(ctx context.Context, tx *store.Tx, ticket *gate.Ti
 	return errors.Join(err, tx.CreateConnectFlow(ctx, scope, e.flow, sealed))
 }
 
+// spillFlow leaves on the disk what a vendor answered to the flow's code.
+func (e *everything) spillFlow(n *node) {
+	f := e.flow
+	f.Revision++
+	e.change("connect_flow", string(f.ID), f.Draft.ID, claviger.ConnectionsCreate, func(ctx context.Context, _ *store.Tx, ticket *gate.Ticket) error {
+		sealed, err := n.vault.SealFlow(ctx, ticket, &f, claviger.Credentials{vault.JournaledAnswer: claviger.NewSecretString("unread")})
+		return errors.Join(err, n.vault.SpillFlow(vault.SpilledFlow{Organization: f.Organization, Flow: f.ID, Revision: f.Revision, Sealed: sealed}))
+	})
+}
+
+// opensSpilled opens what spillFlow left, and takes it from the disk.
+func (e *everything) opensSpilled(t *testing.T, n *node) {
+	left := n.vault.SpilledFlows()
+	if len(left) != 1 {
+		t.Fatalf("%d answers to codes are on the disk", len(left))
+	}
+	f := e.flow
+	f.Revision = left[0].Revision
+	e.change("connect_flow", string(f.ID), f.Draft.ID, claviger.ConnectionsCreate, func(ctx context.Context, _ *store.Tx, ticket *gate.Ticket) error {
+		values, err := n.vault.OpenFlow(ctx, ticket, &f, left[0].Sealed)
+		if err == nil && reveal(values[vault.JournaledAnswer]) != "unread" {
+			t.Error("the answer to the code is another")
+		}
+		return errors.Join(err, n.vault.UnspillFlow(f.ID, false))
+	})
+}
+
 func (e *everything) remove(ctx context.Context, tx *store.Tx, ticket *gate.Ticket) error {
 	scope := e.caller.Scope
 	_, err := tx.UpdateConnection(ctx, scope, e.deleted, func(old claviger.Connection, sealed claviger.Sealed) (claviger.Connection, claviger.Sealed, error) {
@@ -185,6 +212,7 @@ func TestAbuse_194_RotationSealsEverythingAnew(t *testing.T) {
 	onEngines(t, func(t *testing.T, url string) {
 		e := newEverything(t, url)
 		n := e.open(vault.Refresh{Spill: e.folder})
+		e.spillFlow(n)
 		before, err := n.vault.Status(t.Context(), e.caller.Scope)
 		if err != nil || before.Outdated != 0 {
 			t.Fatalf("%+v, %v", before, err)
@@ -231,6 +259,7 @@ func (e *everything) opens(t *testing.T, n *node) {
 	if err := errors.Join(err, other); err != nil || reveal(current) != "whsec_second" || reveal(previous) != "whsec_first" {
 		t.Errorf("the endpoint's secrets: %v", err)
 	}
+	e.opensSpilled(t, n)
 	n.vault.Replay(ctx)
 	for _, id := range []claviger.ConnectionID{e.journaled, e.spilled} { // with the client's secret
 		n.settled(id)
