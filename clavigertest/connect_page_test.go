@@ -202,6 +202,11 @@ func TestAbuse_063_AnotherAccount(t *testing.T) {
 	if err != nil || changed.ID != conn.ID || changed.Account.ID != "user-2" {
 		t.Errorf("allowed: %+v, %v", changed, err)
 	}
+	eventually(t, "the tokens of the account that was left are revoked", func() bool { return x.vendor.Live() == live && len(x.vendor.Received("/revoke")) == 4 })
+	run, err := x.api.RunAction(t.Context(), api.RunAction{ActionIdentifier: "acme.whoami", ConnectionID: conn.ID})
+	if err != nil || run.Status != "succeeded" {
+		t.Errorf("the action answered %+v, %v", run, err)
+	}
 }
 
 func TestAbuse_064_GrantedScopesAreStored(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"claviger"
 	"claviger/internal/failpoint"
 	"claviger/internal/gate"
+	"claviger/internal/jobs"
 	"claviger/internal/store"
 	"claviger/internal/vault"
 )
@@ -199,7 +200,8 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 	if err != nil {
 		return claviger.Connection{}, err
 	}
-	if err := firstError(b.keepRefresh(ctx, c, f, creds), b.vault.Prepare(ctx, f.Organization)); err != nil {
+	left, err := b.left(ctx, c, f)
+	if err := firstError(err, b.keepRefresh(ctx, c, f, creds), b.vault.Prepare(ctx, f.Organization)); err != nil {
 		return claviger.Connection{}, err
 	}
 	var conn claviger.Connection
@@ -217,7 +219,7 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 		if conn, err = b.put(ctx, tx, t, c, f, creds); err != nil {
 			return err
 		}
-		if err := b.close(ctx, tx, c, f); err != nil {
+		if err := b.close(ctx, tx, t, c, f, left); err != nil {
 			return err
 		}
 		failpoint.Hit("connect.finish.inside")
@@ -296,15 +298,20 @@ func renewed(old, draft claviger.Connection) claviger.Connection {
 	return next
 }
 
-// close ends a flow and its session well.
-func (b *Broker) close(ctx context.Context, tx *store.Tx, c claviger.Caller, f *claviger.ConnectFlow) error {
+// close ends a flow and its session well. The tokens of an account that was left, if there
+// are any, are a job's from then on.
+func (b *Broker) close(ctx context.Context, tx *store.Tx, t *gate.Ticket, c claviger.Caller, f *claviger.ConnectFlow, left *leaving) error {
 	_, err := tx.UpdateConnectFlow(ctx, c.Scope, f.ID, func(now claviger.ConnectFlow, _ claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
 		if now.Status != claviger.ConnectAwaiting {
 			return now, nil, claviger.Errorf(claviger.KindConflict, "already_finished", "This was finished or given up already.")
 		}
 		now.Status = claviger.ConnectCompleted
-		return now, nil, nil
+		sealed, err := b.condemnLeft(ctx, t, &now, left)
+		return now, sealed, err
 	})
+	if err == nil && left != nil {
+		err = b.insert(ctx, tx, jobRevokeFlow, givenUp{f.Organization, f.ID}, jobs.Options{Unique: string(f.ID)})
+	}
 	if err != nil || f.Session == "" {
 		return err
 	}
@@ -378,14 +385,9 @@ func (b *Broker) keepRefresh(ctx context.Context, c claviger.Caller, f *claviger
 	if err != nil || sealed == nil || old.Account.ID == "" || old.Account.ID != f.Draft.Account.ID || !slices.Contains(old.SecretKeys, vault.RefreshToken) {
 		return err
 	}
-	t, err := b.gate.Admit(ctx, c, f.Verb(), f.Resource(), "")
-	if err != nil {
-		return err
-	}
-	stored, err := b.vault.Stored(ctx, t, &old, sealed)
-	t.Done(gate.Ending{Err: err})
+	stored, err := b.openBefore(ctx, c, f, &old, sealed)
 	if err != nil || stored[vault.RefreshToken].Empty() {
-		return nil //nolint:nilerr // a damaged old credential is no reason to refuse a new one
+		return err
 	}
 	creds[vault.RefreshToken] = stored[vault.RefreshToken]
 	f.Draft.SecretKeys = slices.Sorted(maps.Keys(creds))
