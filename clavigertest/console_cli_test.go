@@ -64,11 +64,13 @@ func TestConsole_LetsCommandLinesIn(t *testing.T) {
 		ask(listener.URL + "/callback")
 		looksGood(t, p, "cli-authorize")
 		p.Click("button", "Refuse")
+		p.At(listener.URL + "/callback?error=")
 		if q := <-answers; q.Get("error") != "access_denied" || q.Get("state") != "st" {
 			t.Errorf("refused with %v", q)
 		}
 		ask(listener.URL + "/callback")
 		p.Click("button", "Let it in")
+		p.At(listener.URL + "/callback?code=")
 		q := <-answers
 		if q.Get("state") != "st" {
 			t.Errorf("let in with %v", q)

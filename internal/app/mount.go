@@ -85,7 +85,7 @@ func (a *App) mountPages(mux *http.ServeMux) error {
 	for _, prefix := range connect.Prefixes() {
 		mux.Handle(prefix, pages)
 	}
-	people, err := console.New(console.Config{Broker: a.broker, Tokens: a.tokens, PublicURL: a.config.PublicURL, Log: a.log})
+	people, err := console.New(console.Config{Broker: a.broker, Tokens: a.tokens, PublicURL: a.config.PublicURL, Now: a.config.Now, Log: a.log})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"strings"
 
 	"rsc.io/qr"
 
@@ -19,7 +20,28 @@ type account struct {
 
 type browser struct {
 	claviger.Session
+	Name string
 	Here bool
+}
+
+// browserName answers what a person calls the browser that calls itself something longer:
+// "Firefox on Windows". Browsers name their ancestors too, so the youngest is asked for
+// first.
+func browserName(agent string) string {
+	first := func(names [][2]string, none string) string {
+		for _, n := range names {
+			if strings.Contains(agent, n[0]) {
+				return n[1]
+			}
+		}
+		return none
+	}
+	name := first([][2]string{{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"Chrome/", "Chrome"}, {"CriOS/", "Chrome"}, {"Safari/", "Safari"}}, "A browser")
+	system := first([][2]string{{"Windows", "Windows"}, {"iPhone", "an iPhone"}, {"iPad", "an iPad"}, {"Mac OS X", "a Mac"}, {"Android", "Android"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"}}, "")
+	if system == "" {
+		return name
+	}
+	return name + " on " + system
 }
 
 func (s *surface) account(w http.ResponseWriter, r *http.Request, in *seat) {
@@ -35,7 +57,7 @@ func (s *surface) showAccount(w http.ResponseWriter, r *http.Request, in *seat, 
 	page := account{frame: in.frame.titled("account", "Your account"), Factor: in.Factor, Wrong: wrong}
 	for _, x := range list {
 		if x.Stage == claviger.SessionProven {
-			page.Sessions = append(page.Sessions, browser{x, x.ID == in.Session.ID})
+			page.Sessions = append(page.Sessions, browser{x, browserName(x.Agent), x.ID == in.Session.ID})
 		}
 	}
 	s.show(w, status, "account", page)

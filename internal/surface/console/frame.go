@@ -22,7 +22,7 @@ type frame struct {
 	Person *person // nil on pages that need no session
 	Form   string  // the token of the session's forms
 	Faulty bool    // a form came back, which a screen reader says first
-	Done   string  // what a form has just done
+	Done   notice  // what a form has just done
 	Notice string  // what is wrong with the form
 }
 
@@ -91,10 +91,19 @@ func (s *surface) frameOf(r *http.Request, in *authn.Seated, cookie string) fram
 	}
 }
 
+// notice is a sentence and its colour.
+type notice struct{ Tone, Text string }
+
 // done answers what a form did that led to this page: one of few sentences, never text
 // that an address could carry.
-func done(code string) string {
-	return map[string]string{
+func done(code string) notice {
+	tone := "good"
+	if code == "failed" || code == "test-fault" {
+		tone = ""
+	} else if code == "waits" || code == "saved" || code == "skipped" || code == "disabled" {
+		tone = "calm"
+	}
+	return notice{tone, map[string]string{
 		"password":   "Your password was changed. You were signed out everywhere else.",
 		"factor":     "Signing in asks for a code from now on.",
 		"factor-off": "Signing in asks for your password alone from now on.",
@@ -102,13 +111,14 @@ func done(code string) string {
 		"passed":     "The slot works: the system accepted its credential.",
 		"failed":     "The slot was tried and does not work yet. Its card says why.",
 		"skipped":    "Saved. The slot names no test endpoint, so its first call will be its test.",
+		"waits":      "Saved. The slot waits for somebody to sign in at the system.",
 		"saved":      "Saved. The slot is tried once all of its secrets are set.",
 		"disabled":   "The connection was disabled. Nothing can use it until it is enabled again.",
 		"enabled":    "The connection was enabled.",
 		"connected":  "The account is connected.",
 		"tested":     "The connection works.",
 		"test-fault": "The connection was tried and does not work.",
-	}[code]
+	}[code]}
 }
 
 // titled answers the frame of a page.
@@ -143,7 +153,7 @@ func (s *surface) tell(w http.ResponseWriter, r *http.Request, f frame, err erro
 	case e.Kind == claviger.KindDenied:
 		title = "This is not allowed"
 	}
-	f.Done = ""
+	f.Done = notice{}
 	w.Header().Set(wire.ErrorHeader, e.FineCode())
 	s.show(w, code, "failed", failure{
 		frame: f.titled(f.Place, title), Message: e.Message, Code: e.FineCode(), Request: wire.From(r).ID, Back: back(f.Person),

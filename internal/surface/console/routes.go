@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"claviger"
 	"claviger/internal/authn"
@@ -34,6 +35,7 @@ type Config struct {
 	Broker    *broker.Broker
 	Tokens    *authn.Authority
 	PublicURL string // decides how the cookie is named and guarded
+	Now       func() time.Time
 	Log       *slog.Logger
 }
 
@@ -45,6 +47,7 @@ type surface struct {
 	origin string // where people see it
 	secure bool
 	plain  bool // http, and not on the loopback: nobody can sign in safely
+	now    func() time.Time
 	log    *slog.Logger
 	pages  *template.Template
 }
@@ -54,8 +57,8 @@ func Prefixes() []string { return []string{"/console", "/console/", "/console-as
 
 // New answers the surface's handler, for all of [Prefixes].
 func New(c Config) (http.Handler, error) {
-	if c.Broker == nil || c.Tokens == nil || c.PublicURL == "" || c.Log == nil {
-		return nil, errors.New("console: a broker, authentication, the public URL and a log are required")
+	if c.Broker == nil || c.Tokens == nil || c.PublicURL == "" || c.Now == nil || c.Log == nil {
+		return nil, errors.New("console: a broker, authentication, the public URL, a clock and a log are required")
 	}
 	set, err := template.New("console").Funcs(functions()).Parse(pagekit.Parts)
 	if err == nil {
@@ -70,7 +73,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	s := &surface{
 		core: c.Broker, people: c.Tokens, issuer: "claviger " + u.Host, origin: c.PublicURL, secure: u.Scheme == "https",
-		plain: u.Scheme != "https" && !loopback(u.Hostname()), log: c.Log, pages: set,
+		plain: u.Scheme != "https" && !loopback(u.Hostname()), now: c.Now, log: c.Log, pages: set,
 	}
 	mux := http.NewServeMux()
 	s.open(mux)

@@ -72,7 +72,7 @@ func (s *surface) again(w http.ResponseWriter, r *http.Request, f *frame, err er
 		s.tell(w, r, *f, err)
 		return
 	}
-	f.Faulty, f.Notice, f.Done = true, e.Message, ""
+	f.Faulty, f.Notice, f.Done = true, e.Message, notice{}
 	w.Header().Set(wire.ErrorHeader, e.FineCode())
 	status := pagekit.Status(e.Kind)
 	if e.Kind == claviger.KindUnauthenticated {

@@ -246,8 +246,11 @@ func (s *surface) tried(w http.ResponseWriter, r *http.Request, in *seat, report
 		return
 	}
 	done := report.Status
-	if report.Code == "secret_missing" {
+	switch report.Code {
+	case "secret_missing":
 		done = "saved"
+	case "connection_pending":
+		done = "waits"
 	}
 	goTo(w, systemPath(r.PathValue("key"))+"?"+url.Values{"tab": {"authentication"}, "done": {done}}.Encode()+"#slot-"+url.PathEscape(r.PathValue("slot")))
 }
