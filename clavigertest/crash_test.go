@@ -221,7 +221,7 @@ func failpoints(t *testing.T, prefix string) []string {
 				return true
 			}
 			name := strings.Trim(mark.Value, `"`)
-			own := strings.HasPrefix(name, "refresh.") || strings.HasPrefix(name, "connect.")
+			own := slices.ContainsFunc([]string{"refresh.", "connect.", "inbox."}, func(p string) bool { return strings.HasPrefix(name, p) })
 			if prefix == "" && !own || prefix != "" && strings.HasPrefix(name, prefix) {
 				out = append(out, name)
 			}

@@ -58,7 +58,7 @@ func TestLoginByCodeOnAnotherMachine(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"approved": {"--yes", exitOK, "has no page to log in by browser"},
+		"approved": {"--yes", exitOK, "type the code"},
 		"denied":   {"--deny", exitLogin, "The login was refused."},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestLoginByCodeOnAnotherMachine(t *testing.T) {
 					t.Error(stdout)
 				}
 			})
-			if code := p.execute(t.Context(), []string{"login", "--url", s.URL}); code != tc.code || !strings.Contains(out.errs.String(), tc.stderr) {
+			if code := p.execute(t.Context(), []string{"login", "--device", "--url", s.URL}); code != tc.code || !strings.Contains(out.errs.String(), tc.stderr) {
 				t.Fatalf("exit %d: %s%s", code, out.out.String(), out.errs.String())
 			}
 			if tc.code != exitOK {

@@ -142,6 +142,9 @@ func (tx *Tx) Subscribed(ctx context.Context, organization claviger.Organization
 
 // AnySubscribed reports whether a working endpoint wants a type of event.
 func (db *DB) AnySubscribed(ctx context.Context, s claviger.Scope, t claviger.EventType) (bool, error) {
+	if s.Organization() == "" {
+		return false, ErrNoScope
+	}
 	ctx, cancel := bounded(ctx, readDeadline)
 	defer cancel()
 	ids, err := subscribed(ctx, db.control.reader(), s.Organization(), t)

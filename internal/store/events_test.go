@@ -14,14 +14,14 @@ import (
 // subscribe gives the victim an endpoint with a delivery that has ended.
 func (v *victim) subscribe() {
 	v.f.t.Helper()
-	v.endpoint, v.delivery = claviger.EndpointID(v.f.id(claviger.PrefixEndpoint)), claviger.DeliveryID(v.f.id(claviger.PrefixDelivery))
+	v.endpoint, v.delivered = claviger.EndpointID(v.f.id(claviger.PrefixEndpoint)), claviger.DeliveryID(v.f.id(claviger.PrefixDelivery))
 	v.f.do(func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(
 			tx.CreateEventEndpoint(ctx, v.scope, claviger.EventEndpoint{
 				ID: v.endpoint, Organization: v.org.ID, URL: "https://hooks.example.com/", Events: claviger.EventTypes(), Owner: string(v.user), Version: 1,
 			}, claviger.Sealed("s")),
 			tx.AddEventDelivery(ctx, claviger.EventDelivery{
-				ID: v.delivery, Organization: v.org.ID, Workspace: v.workspace.ID, Endpoint: v.endpoint, Event: "msg_1",
+				ID: v.delivered, Organization: v.org.ID, Workspace: v.workspace.ID, Endpoint: v.endpoint, Event: "msg_1",
 				Type: claviger.EventConnectionCreated, Body: []byte("{}"), Status: claviger.DeliverySucceeded, CreatedAt: v.f.time(),
 			}))
 	})
@@ -48,20 +48,20 @@ func TestAnAttemptIsStoredOnce(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		v := f.victim("one")
 		f.do(func(ctx context.Context, tx *store.Tx) error {
-			_, err := tx.ReplayEventDelivery(ctx, v.scope, v.endpoint, v.delivery, f.time())
+			_, err := tx.ReplayEventDelivery(ctx, v.scope, v.endpoint, v.delivered, f.time())
 			return err
 		})
 		save := func(before int) error {
 			return f.try("", func(ctx context.Context, tx *store.Tx) error {
 				return tx.SaveEventDelivery(ctx, claviger.EventDelivery{
-					ID: v.delivery, Organization: v.org.ID, Status: claviger.DeliveryPending, Attempts: before + 1, LastAt: f.time(),
+					ID: v.delivered, Organization: v.org.ID, Status: claviger.DeliveryPending, Attempts: before + 1, LastAt: f.time(),
 				}, before)
 			})
 		}
 		wants(t, save(0), nil)
 		wants(t, save(0), store.ErrNotFound) // another run of the same job
 		wants(t, save(1), nil)
-		d := ok(f.EventDelivery(t.Context(), v.scope, v.endpoint, v.delivery))(t)
+		d := ok(f.EventDelivery(t.Context(), v.scope, v.endpoint, v.delivered))(t)
 		same(t, 2, d.Attempts)
 	})
 }

@@ -23,7 +23,8 @@ type victim struct {
 	connection  claviger.ConnectionID
 	entry       claviger.Entry
 	endpoint    claviger.EndpointID
-	delivery    claviger.DeliveryID
+	delivered   claviger.DeliveryID
+	inbound     claviger.InboundID
 }
 
 const victimsSecret = "shared/acme/key"
@@ -60,6 +61,7 @@ func (f *fixture) victim(name string) *victim {
 			v.keepTrustKey(ctx, tx))
 	})
 	v.subscribe()
+	v.receiveOne()
 	v.signsIn()
 	v.beginConnecting()
 	v.revokeOne()
@@ -92,7 +94,7 @@ func hit1[T any](_ T, err error) (int, error) { return hit(err) }
 // scopedMethods has every method of DB and Tx that takes a scope, which the test
 // below asserts. organizationWide says that a scope bound to a workspace, even one
 // that exists, reaches nothing by it.
-var scopedMethods = joined(signInMethods, systemMethods, map[string]scopedMethod{
+var scopedMethods = joined(signInMethods, systemMethods, inboundMethods, map[string]scopedMethod{
 	"DB.Workspaces": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Workspaces(ctx, s, store.Page{}))
 	}},
@@ -321,7 +323,7 @@ var scopedMethods = joined(signInMethods, systemMethods, map[string]scopedMethod
 		return seen(f.EventEndpoints(ctx, s, store.Page{}))
 	}},
 	"DB.EventDelivery": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
-		return hit1(f.EventDelivery(ctx, s, v.endpoint, v.delivery))
+		return hit1(f.EventDelivery(ctx, s, v.endpoint, v.delivered))
 	}},
 	"DB.EventDeliveries": {true, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.EventDeliveries(ctx, s, v.endpoint, store.Page{}))
@@ -338,7 +340,7 @@ var scopedMethods = joined(signInMethods, systemMethods, map[string]scopedMethod
 		return hit(tx.DeleteEventEndpoint(ctx, s, v.endpoint))
 	}},
 	"Tx.ReplayEventDelivery": {true, func(ctx context.Context, f *fixture, tx *store.Tx, s claviger.Scope, v *victim) (int, error) {
-		return hit1(tx.ReplayEventDelivery(ctx, s, v.endpoint, v.delivery, f.time()))
+		return hit1(tx.ReplayEventDelivery(ctx, s, v.endpoint, v.delivered, f.time()))
 	}},
 	"DB.ConnectSession": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return hit1(f.ConnectSession(ctx, s, v.session().ID))
@@ -451,7 +453,7 @@ func TestAbuse_005_ListsStayInTheirWorkspace(t *testing.T) {
 		neighbour := v.addWorkspace("neighbour", claviger.DefaultRegion)
 		bound := claviger.Authenticated(v.org.ID, neighbour.ID)
 		// What belongs to the organization may be read from all its workspaces.
-		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs", "DB.PinnedEndpoints", "Tx.PinEndpoints", "DB.Policy"}
+		shared := []string{"DB.Connector", "DB.ConnectorRows", "DB.Secret", "DB.Secrets", "DB.OAuthClient", "DB.OAuthClients", "DB.ReturnURLs", "DB.PinnedEndpoints", "Tx.PinEndpoints", "DB.Policy", "DB.SecretVersions", "DB.AnySubscribed"}
 		own := []string{"DB.Workspaces"} // answers the neighbour itself
 		for name, m := range scopedMethods {
 			n, err := f.attempt(m.call, bound, v)
