@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -47,9 +48,10 @@ func TestConsole_LetsCommandLinesIn(t *testing.T) {
 			t.Fatalf("the page is there: %v, %v", there, err)
 		}
 		answers := make(chan url.Values, 2)
-		listener := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/callback" {
 				answers <- r.URL.Query()
+				_, _ = io.WriteString(w, "Back at the command line.")
 			}
 		}))
 		t.Cleanup(listener.Close)
@@ -65,12 +67,14 @@ func TestConsole_LetsCommandLinesIn(t *testing.T) {
 		looksGood(t, p, "cli-authorize")
 		p.Click("button", "Refuse")
 		p.At(listener.URL + "/callback?error=")
+		p.See("Back at the command line.") // the next page is asked for when this one is there
 		if q := <-answers; q.Get("error") != "access_denied" || q.Get("state") != "st" {
 			t.Errorf("refused with %v", q)
 		}
 		ask(listener.URL + "/callback")
 		p.Click("button", "Let it in")
 		p.At(listener.URL + "/callback?code=")
+		p.See("Back at the command line.")
 		q := <-answers
 		if q.Get("state") != "st" {
 			t.Errorf("let in with %v", q)
