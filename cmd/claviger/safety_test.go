@@ -19,6 +19,7 @@ func TestAbuse_278_NoSecretIsAnArgument(t *testing.T) {
 		// The flags whose names sound like a secret, and why none of them is one.
 		harmless := map[string]string{
 			"key-stdin":         "a switch",
+			"secret-stdin":      "a switch",
 			"keep-key":          "a switch",
 			"credentials-stdin": "a switch",
 			"credential":        "takes kv:// references only, which is tested below",
