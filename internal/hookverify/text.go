@@ -49,6 +49,7 @@ func parseRef(s string) (ref, error) {
 // is reports whether the reference is there.
 func (r ref) is() bool { return r.source != "" }
 
+// String answers the reference as a document writes it.
 func (r ref) String() string {
 	if r.name == "" {
 		return r.source

@@ -25,6 +25,7 @@ type shade [3]byte
 
 var white, black = shade{255, 255, 255}, shade{}
 
+// String answers the shade as style sheets write it.
 func (s shade) String() string { return "#" + hex.EncodeToString(s[:]) }
 
 // luminance is WCAG's relative luminance.
