@@ -89,10 +89,14 @@ func deniedInOneLedger(t *testing.T, w *clavigertest.Twins) {
 	}
 }
 
+// longest bounds every wait. On PostgreSQL the queue of a process that was killed leads on
+// for some seconds before another's does.
+const longest = time.Minute
+
 // eventually waits for what another goroutine of the server does within moments.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(longest)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -100,7 +104,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %s: %s", longest, what)
 		}
 	}
 }
