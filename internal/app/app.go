@@ -298,7 +298,7 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		return err
 	}
 	a.broker = broker.New(broker.Config{
-		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{}, Forget: a.tokens.Evict, Connecting: authn.Connecting,
+		Store: a.db, Gate: a.gate, Vault: a.vault, Catalog: a.catalog, Tokens: tokenMaker{}, Tenants: tokenMaker{}, Forget: a.tokens.Evict, Connecting: authn.Connecting,
 		Egress: out, Events: a.events, System: authn.System,
 		Insert: func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error {
 			return a.jobs.Insert(ctx, tx, kind, args, o)

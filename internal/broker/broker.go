@@ -24,7 +24,7 @@ import (
 )
 
 // TokenMaker is what the core needs of authentication: the random values that are shown
-// once, the rules of names that tokens are minted for, and the founding of tenants.
+// once.
 type TokenMaker interface {
 	// NewAPIKey answers a token, the hash to keep and its last four characters.
 	NewAPIKey() (token claviger.Secret, hash []byte, hint string, err error)
@@ -35,6 +35,11 @@ type TokenMaker interface {
 	NewSetupLink(claviger.OrganizationID, claviger.UserID) (claviger.Secret, claviger.SetupLink, error)
 	// NewConnectToken answers the token of a connect page and the hash to keep.
 	NewConnectToken() (token claviger.Secret, hash []byte, err error)
+}
+
+// Founder has the rules of names that tokens are minted for, and founds tenants: what the
+// first start does and what the core does must be the same.
+type Founder interface {
 	// CanonicalName answers a workspace's name as it is shown, and the form by which it is
 	// unique; param is the field to blame.
 	CanonicalName(param, name string) (shown, canonical string, err error)
@@ -51,6 +56,7 @@ type Config struct {
 	Catalog *catalog.Catalog
 	Egress  *egress.Client
 	Tokens  TokenMaker
+	Tenants Founder
 	// Insert adds a job to a transaction: the queue's own method. The jobs are those of
 	// [RevocationKinds] and [WebhookKinds].
 	Insert func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error
@@ -90,6 +96,7 @@ type Broker struct {
 	catalog    *catalog.Catalog
 	egress     *egress.Client
 	tokens     TokenMaker
+	founder    Founder
 	events     *events.Events
 	forget     func(kind, id string)
 	plainHTTP  func(string) bool
@@ -123,7 +130,7 @@ type Broker struct {
 // New makes a Broker.
 func New(c Config) *Broker {
 	b := &Broker{
-		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, events: c.Events, forget: c.Forget,
+		db: c.Store, gate: c.Gate, vault: c.Vault, catalog: c.Catalog, egress: c.Egress, tokens: c.Tokens, founder: c.Tenants, events: c.Events, forget: c.Forget,
 		plainHTTP: c.PlainHTTP, publicURL: c.PublicURL, now: c.Now, random: c.Random, wait: c.Wait, log: c.Log,
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
 		shapes: newCache[shapeKey, *shape](maxShapes), limits: newCache[claviger.ConnectionID, limit](maxLive),

@@ -22,7 +22,7 @@ func (b *Broker) CreateOrganization(ctx context.Context, c claviger.Caller, name
 	if err := checkName("name", name); err != nil {
 		return NewOrganization{}, err
 	}
-	out, write, err := b.tokens.Found(name, b.db.Regions())
+	out, write, err := b.founder.Found(name, b.db.Regions())
 	if err != nil {
 		return NewOrganization{}, err
 	}
@@ -72,7 +72,7 @@ func (b *Broker) CreateWorkspace(ctx context.Context, c claviger.Caller, name st
 	if err := b.gate.Check(ctx, c, claviger.WorkspacesCreate, r); err != nil {
 		return claviger.Workspace{}, err
 	}
-	shown, canonical, err := b.tokens.CanonicalName("name", name)
+	shown, canonical, err := b.founder.CanonicalName("name", name)
 	if err != nil {
 		return claviger.Workspace{}, err
 	}
@@ -159,7 +159,7 @@ func (b *Broker) workspaceFor(ctx context.Context, c claviger.Caller, id clavige
 
 // RenameWorkspace gives a workspace another name.
 func (b *Broker) RenameWorkspace(ctx context.Context, c claviger.Caller, id claviger.WorkspaceID, name string) (w claviger.Workspace, err error) {
-	shown, canonical, err := b.tokens.CanonicalName("name", name)
+	shown, canonical, err := b.founder.CanonicalName("name", name)
 	if err != nil {
 		return w, err
 	}
