@@ -167,9 +167,10 @@ func (tx *Tx) CreateSession(ctx context.Context, s claviger.Scope, b claviger.Se
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, `DELETE FROM console_sessions WHERE organization = $1 AND user_id = $2 AND id NOT IN
-		(SELECT id FROM console_sessions WHERE organization = $1 AND user_id = $2 ORDER BY id DESC LIMIT $3)`,
-		string(b.Organization), string(b.User), int64(maxBrowsers))
+	// Of sessions of one millisecond the order is left to chance: the new one stays in any case.
+	_, err = tx.exec(ctx, `DELETE FROM console_sessions WHERE organization = $1 AND user_id = $2 AND id <> $3 AND id NOT IN
+		(SELECT id FROM console_sessions WHERE organization = $1 AND user_id = $2 AND id <> $3 ORDER BY id DESC LIMIT $4)`,
+		string(b.Organization), string(b.User), string(b.ID), int64(maxBrowsers-1))
 	return err
 }
 
