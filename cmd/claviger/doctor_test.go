@@ -361,3 +361,12 @@ func TestDoctorOnAnEmptyMachine(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
 }
+
+// An instance that runs for the first time has its anchor already.
+func TestTheAnchorIsThereFromTheFirstStart(t *testing.T) {
+	s := clavigertest.Start(t, clavigertest.Options{})
+	p := &patient{Inspection: app.Inspect(t.Context(), s.Settings)}
+	if found, err := lookAnchor(t.Context(), p); len(found) != 0 || err != nil {
+		t.Errorf("%v %v", found, err)
+	}
+}

@@ -321,6 +321,12 @@ func (a *App) found(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	if a.first != nil {
+		// The anchor is there from the first moment on: what a start makes can be cut off too.
+		if err := a.gate.Checkpoint(ctx); err != nil {
+			return err
+		}
+	}
 	if a.ledger.home, err = a.home(ctx); err != nil || embeddedSecrets(c.Secrets) {
 		return err
 	}
