@@ -40,19 +40,20 @@ func (p *program) quickstart(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, vendor.server.Close()) }()
-	a, err := app.Open(ctx, app.Config{
-		Settings: app.Settings{
-			Addr: freeAddr("127.0.0.1:8787"), AdminAddr: freeAddr("127.0.0.1:8788"), Data: folder, EgressAllow: vendor.addr,
-		},
-		Log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	settings := app.Settings{
+		Addr: freeAddr("127.0.0.1:8787"), AdminAddr: freeAddr("127.0.0.1:8788"), Data: folder, EgressAllow: vendor.addr,
+	}
+	ports, err := app.Bind(settings)
 	if err != nil {
 		return err
 	}
-	l, err := a.Listen()
+	a, err := app.Open(ctx, app.Config{
+		Settings: settings, Log: slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
 	if err != nil {
-		return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+		return errors.Join(err, ports.Close())
 	}
+	l := a.Serve(ports)
 	if err := p.demonstrate(ctx, a, vendor); err != nil {
 		return errors.Join(err, l.Shutdown())
 	}

@@ -72,9 +72,13 @@ func (p *program) serve(ctx context.Context, s app.Settings, ownerLink bool) err
 	if os.Geteuid() == 0 {
 		log.Warn("the server runs as root, which it does not need: give it a user of its own that owns the data folder")
 	}
-	a, err := app.Open(ctx, app.Config{Settings: s, Log: log})
+	ports, err := app.Bind(s)
 	if err != nil {
 		return err
+	}
+	a, err := app.Open(ctx, app.Config{Settings: s, Log: log})
+	if err != nil {
+		return errors.Join(err, ports.Close())
 	}
 	// Shown before anything else can fail: what a first start made is in the database now,
 	// and is never shown again.
@@ -84,13 +88,10 @@ func (p *program) serve(ctx context.Context, s app.Settings, ownerLink bool) err
 	p.showFirstStart(a)
 	if ownerLink && a.FirstStart() == nil {
 		if err := p.showOwnerLink(ctx, a); err != nil {
-			return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+			return errors.Join(err, ports.Close(), a.Close(context.WithoutCancel(ctx)))
 		}
 	}
-	l, err := a.Listen()
-	if err != nil {
-		return errors.Join(err, a.Close(context.WithoutCancel(ctx)))
-	}
+	l := a.Serve(ports)
 	log.Info("listening", "address", l.Addr(), "admin", l.AdminAddr(), "version", app.Version)
 	return l.Wait(ctx)
 }

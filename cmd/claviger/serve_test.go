@@ -2,32 +2,52 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"claviger/internal/app"
 )
 
-// What a first start makes is shown even if the start then fails: it is in the database,
-// and is never shown again.
-func TestFirstStartIsShownEvenIfThePortIsTaken(t *testing.T) {
+// A start whose address is taken changes nothing: no keys, no organization, no link that
+// would be shown this once and be of no use.
+func TestATakenPortChangesNothing(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	key := regexp.MustCompile(`(?s)API key:\s+clv_key_\w+.*/console/setup/clv_setup_\w+\n`)
-	settings := app.Settings{Addr: taken.Addr().String(), AdminAddr: "127.0.0.1:0", Data: t.TempDir()}
-	for _, first := range []bool{true, false} {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, settings := range map[string]app.Settings{
+		"addr":       {Addr: taken.Addr().String(), AdminAddr: other},
+		"admin.addr": {Addr: other, AdminAddr: taken.Addr().String()},
+	} {
 		var out, errs bytes.Buffer
-		p := &program{stdout: &out, stderr: &errs}
-		if err := p.serve(t.Context(), settings, false); err == nil {
-			t.Fatal("started on a port that is taken")
+		settings.Data = filepath.Join(t.TempDir(), "data")
+		err := (&program{stdout: &out, stderr: &errs}).serve(t.Context(), settings, true)
+		if err == nil || !strings.Contains(err.Error(), name+": the address cannot be listened on: "+taken.Addr().String()) {
+			t.Errorf("%s: %v", name, err)
 		}
-		if key.Match(out.Bytes()) != first {
-			t.Errorf("first start %v:\n%s%s", first, &out, &errs)
+		if _, err := os.Stat(settings.Data); !errors.Is(err, fs.ErrNotExist) || out.Len() > 0 {
+			t.Errorf("%s: %v, shown: %s", name, err, &out)
 		}
+		again, err := net.Listen("tcp", other)
+		if err != nil {
+			t.Fatalf("%s: the other address was not given back: %v", name, err)
+		}
+		_ = again.Close()
 	}
 }
 

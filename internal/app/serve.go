@@ -13,7 +13,30 @@ import (
 // grace is how long a shutdown waits for what still runs.
 const grace = 30 * time.Second
 
-// Listening is an App with its two listeners.
+// Ports are the two addresses of an instance, taken and not yet answered on: who
+// connects waits.
+type Ports struct{ api, admin net.Listener }
+
+// Bind takes the addresses of the settings. It comes before Open: an address that is
+// taken then stops a start that has changed nothing. Port 0 gets a free one.
+func Bind(s Settings) (*Ports, error) {
+	c := Config{Settings: s}
+	c.fill()
+	api, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return nil, badSetting("addr", "the address cannot be listened on: "+c.Addr).With(err)
+	}
+	admin, err := net.Listen("tcp", c.AdminAddr)
+	if err != nil {
+		return nil, errors.Join(badSetting("admin.addr", "the address cannot be listened on: "+c.AdminAddr).With(err), api.Close())
+	}
+	return &Ports{api, admin}, nil
+}
+
+// Close gives the addresses back, of an instance that could not be opened.
+func (p *Ports) Close() error { return errors.Join(p.api.Close(), p.admin.Close()) }
+
+// Listening is an App that answers on its addresses.
 type Listening struct {
 	app    *App
 	api    net.Listener
@@ -23,19 +46,12 @@ type Listening struct {
 	stop   context.CancelFunc // what goes on beside the listeners
 }
 
-// Listen opens both listeners and serves. An address with port 0 gets a free one.
-func (a *App) Listen() (*Listening, error) {
+// Serve answers on the addresses, which it closes in the end.
+func (a *App) Serve(on *Ports) *Listening {
 	if err := harden(); err != nil {
 		a.log.Warn("the process can still be dumped", "error", err)
 	}
-	l := &Listening{app: a, failed: make(chan error, 2)}
-	var err error
-	if l.api, err = net.Listen("tcp", a.config.Addr); err != nil {
-		return nil, badSetting("addr", "the address cannot be listened on: "+a.config.Addr).With(err)
-	}
-	if l.admin, err = net.Listen("tcp", a.config.AdminAddr); err != nil {
-		return nil, errors.Join(badSetting("admin.addr", "the address cannot be listened on: "+a.config.AdminAddr).With(err), l.api.Close())
-	}
+	l := &Listening{app: a, api: on.api, admin: on.admin, failed: make(chan error, 2)}
 	l.server = [2]*http.Server{wire.NewServer(a.handler, a.log), wire.NewServer(a.admin, a.log)}
 	go l.serve(l.server[0], l.api)
 	go l.serve(l.server[1], l.admin)
@@ -44,7 +60,7 @@ func (a *App) Listen() (*Listening, error) {
 	if _, set := a.config.LookupEnv("GOGC"); !set {
 		go tuneCollector(beside)
 	}
-	return l, nil
+	return l
 }
 
 func (l *Listening) serve(s *http.Server, on net.Listener) {
