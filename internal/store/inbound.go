@@ -3,7 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
-	"strings"
+	"slices"
 	"time"
 
 	"claviger"
@@ -11,7 +11,7 @@ import (
 
 const (
 	inboundColumns = "organization, id, workspace, system, data_source, connection, slot, replay_key, delivery, type, content_type, size, batch, status, attempts, code, received_at, processed_at"
-	inboundWidth   = 19 // with the body
+	inboundWidth   = 20 // with the body and delivery_first
 )
 
 // sealedInbound is an event's facts and its body's ciphertext.
@@ -56,98 +56,60 @@ type KeptInbound struct {
 // what came of it. It takes no scope: the address that a vendor used has decided.
 func (tx *Tx) AddInbound(ctx context.Context, batch []NewInbound) ([]KeptInbound, error) {
 	out := make([]KeptInbound, len(batch))
-	fresh := make(map[claviger.InboundID]bool, len(batch))
-	for rest := batch; len(rest) > 0; {
-		n := chunk(len(rest))
-		ids, err := tx.insertInbound(ctx, rest[:n])
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range ids {
-			fresh[id] = true
-		}
-		rest = rest[n:]
+	left := make([]int, len(batch))
+	for i := range left {
+		left[i] = i
 	}
-	for i := range batch {
+	left, err := tx.insertInbound(ctx, batch, out, left, false)
+	if err != nil {
+		return nil, err
+	}
+	// What neither of the unique indexes let in has a delivery, or its vendor's id, that is
+	// here already.
+	if left, err = tx.insertInbound(ctx, batch, out, left, true); err != nil {
+		return nil, err
+	}
+	for _, i := range left {
 		e := &batch[i]
-		if fresh[e.ID] {
-			out[i].ID = e.ID
-			continue
-		}
 		id, err := one(ctx, tx.q, scanOne[claviger.InboundID], "SELECT id FROM inbound_events WHERE connection = $1 AND replay_key = $2", string(e.Connection), e.ReplayKey)
 		if err != nil {
 			return nil, err
 		}
 		out[i] = KeptInbound{ID: id, Copy: true}
 	}
-	return out, tx.markReused(ctx, batch, out)
+	return out, nil
 }
 
-func (tx *Tx) insertInbound(ctx context.Context, part []NewInbound) ([]claviger.InboundID, error) {
-	args := make([]any, 0, len(part)*inboundWidth)
-	for i := range part {
-		e := &part[i]
-		args = append(args, string(e.Organization), string(e.ID), string(e.Workspace), e.System, e.DataSource, string(e.Connection), e.Slot,
-			filled(e.ReplayKey), e.Delivery, e.Type, e.ContentType, int64(e.Size), e.Batch, string(e.Status), int64(e.Attempts), e.Code,
-			millis(e.ReceivedAt), millis(e.ProcessedAt), filled(e.Body))
-	}
-	return many(ctx, tx.q, scanOne[claviger.InboundID], tx.home.insert("INSERT INTO inbound_events ("+inboundColumns+", body)",
-		len(part), inboundWidth, " ON CONFLICT (connection, replay_key) DO NOTHING RETURNING id"), args...)
-}
-
-// markReused finds the deliveries whose vendor's id another one has too.
-func (tx *Tx) markReused(ctx context.Context, batch []NewInbound, out []KeptInbound) error {
-	named := map[claviger.ConnectionID]map[string][]int{}
-	for i := range batch {
-		e := &batch[i]
-		if e.Delivery == "" || out[i].Copy {
-			continue
+// insertInbound inserts the deliveries of a batch at the places given, and answers those
+// that conflict. A vendor's id that is said to be reused conflicts with no other.
+func (tx *Tx) insertInbound(ctx context.Context, batch []NewInbound, out []KeptInbound, at []int, reused bool) (left []int, err error) {
+	for len(at) > 0 {
+		n := chunk(len(at))
+		args := make([]any, 0, n*inboundWidth)
+		for _, i := range at[:n] {
+			args = appendInbound(args, &batch[i], !reused && batch[i].Delivery != "")
 		}
-		if named[e.Connection] == nil {
-			named[e.Connection] = map[string][]int{}
+		ids, err := many(ctx, tx.q, scanOne[claviger.InboundID], tx.home.insert("INSERT INTO inbound_events ("+inboundColumns+", body, delivery_first)",
+			n, inboundWidth, " ON CONFLICT DO NOTHING RETURNING id"), args...)
+		if err != nil {
+			return nil, err
 		}
-		named[e.Connection][e.Delivery] = append(named[e.Connection][e.Delivery], i)
-	}
-	for connection, deliveries := range named {
-		ids := make([]string, 0, len(deliveries))
-		for id := range deliveries {
-			ids = append(ids, id)
-		}
-		for len(ids) > 0 {
-			n := chunk(len(ids))
-			found, err := tx.named(ctx, connection, ids[:n])
-			if err != nil {
-				return err
+		for _, i := range at[:n] {
+			if id := batch[i].ID; slices.Contains(ids, id) {
+				out[i] = KeptInbound{ID: id, Reused: reused}
+			} else {
+				left = append(left, i)
 			}
-			for _, f := range found {
-				for _, i := range deliveries[f.delivery] {
-					out[i].Reused = out[i].ID != f.first || out[i].ID != f.last
-				}
-			}
-			ids = ids[n:]
 		}
+		at = at[n:]
 	}
-	return nil
+	return left, nil
 }
 
-// namedDelivery is the first and the last event that have a vendor's delivery id.
-type namedDelivery struct {
-	delivery    string
-	first, last claviger.InboundID
-}
-
-func (tx *Tx) named(ctx context.Context, connection claviger.ConnectionID, deliveries []string) ([]namedDelivery, error) {
-	w := &where{}
-	w.and("connection = ? AND delivery <> ''", string(connection)) // as the index says it
-	args := make([]any, len(deliveries))
-	for i, d := range deliveries {
-		args[i] = d
-	}
-	w.and("delivery IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...)
-	return many(ctx, tx.q, func(r row) (f namedDelivery, err error) {
-		err = r.Scan(&f.delivery, &f.first, &f.last)
-		return f, err
-	}, "SELECT delivery, MIN(id), MAX(id) FROM inbound_events WHERE "+w.text.String()+" GROUP BY delivery", w.args...)
+func appendInbound(args []any, e *NewInbound, first bool) []any {
+	return append(args, string(e.Organization), string(e.ID), string(e.Workspace), e.System, e.DataSource, string(e.Connection), e.Slot,
+		filled(e.ReplayKey), e.Delivery, e.Type, e.ContentType, int64(e.Size), e.Batch, string(e.Status), int64(e.Attempts), e.Code,
+		millis(e.ReceivedAt), millis(e.ProcessedAt), filled(e.Body), bit(first))
 }
 
 // OpenInbound answers up to limit deliveries of a batch that are still to be acted upon,

@@ -46,6 +46,10 @@ func TestInboundKeepsEachDeliveryOnce(t *testing.T) {
 		if !kept[2].Reused || kept[2].Copy || kept[3].Copy || kept[3].Reused {
 			t.Errorf("an id used again, and another tenant's: %+v", kept[2:])
 		}
+		together := []store.NewInbound{mine.delivery("four", "d4", "b2"), mine.delivery("five", "d4", "b2")}
+		if kept := f.receive(together...); kept[0] != (store.KeptInbound{ID: together[0].ID}) || kept[1] != (store.KeptInbound{ID: together[1].ID, Reused: true}) {
+			t.Errorf("an id twice in one batch: %+v", kept)
+		}
 		many := make([]store.NewInbound, 500)
 		for i := range many {
 			many[i] = mine.delivery(string(rune('A'+i)), "", "b3")
