@@ -101,6 +101,7 @@ type Keyset struct {
 	Wrapped      []byte
 	Version      int64
 	UpdatedAt    time.Time
+	Seals        int64 // values that its primary has sealed, as the nodes have counted so far
 }
 
 // UsageRow counts the calls of one connection and action within one hour.

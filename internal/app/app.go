@@ -47,6 +47,8 @@ type Config struct {
 	Wait      func(context.Context, time.Duration) error // nil: really waits
 	LookupEnv func(name string) (string, bool)           // nil: os.LookupEnv
 	Log       *slog.Logger                               // nil: discarded
+	// RotateSeals is the vault's: after how many values a key is replaced.
+	RotateSeals int64
 
 	clock func() time.Time // Now as it was given
 }
@@ -163,7 +165,7 @@ func (a *App) openVault(ctx context.Context) (*seal.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := vault.Config{Store: a.db, KEK: kek, Now: a.config.Now}
+	c := vault.Config{Store: a.db, KEK: kek, Now: a.config.Now, RotateSeals: a.config.RotateSeals}
 	if !embeddedSecrets(a.config.Secrets) {
 		if err := a.openSecrets(""); err != nil {
 			return nil, err

@@ -36,6 +36,7 @@ func (a *App) housekeeping(ctx context.Context, feed *store.Feed) {
 		select {
 		case <-ctx.Done():
 			a.noteUses(context.WithoutCancel(ctx))
+			a.countSeals(context.WithoutCancel(ctx))
 			return
 		case <-follow.C:
 			a.follow(ctx, feed)
@@ -86,6 +87,15 @@ func (a *App) noteUses(ctx context.Context) {
 	}
 }
 
+// countSeals stores how much this process has sealed that no sweep has counted.
+func (a *App) countSeals(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, housekeepingTimeout)
+	defer cancel()
+	if _, err := a.vault.CountSeals(ctx); err != nil {
+		a.log.Warn("the values that keys have sealed could not be counted", "error", err)
+	}
+}
+
 // Sweep does at once what the app does each minute: it removes what has expired. It is
 // for programs that have moved the clock.
 func (a *App) Sweep(ctx context.Context) { a.sweep(ctx) }
@@ -101,6 +111,7 @@ func (a *App) sweep(ctx context.Context) {
 		a.db.PurgeChanges(ctx, now.Add(-keepChanges)),
 		a.sweepConnecting(ctx, now),
 		a.broker.SweepWebhooks(ctx),
+		a.broker.RotateWorn(ctx),
 	)
 	if err != nil && ctx.Err() == nil {
 		a.log.Warn("what has expired could not be removed or replaced", "error", err)

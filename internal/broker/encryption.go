@@ -2,10 +2,12 @@ package broker
 
 import (
 	"context"
+	"errors"
 
 	"claviger"
 	"claviger/internal/gate"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // Encryption answers how the organization's credentials are encrypted, and how far a
@@ -47,6 +49,26 @@ func (b *Broker) RotateEncryption(ctx context.Context, c claviger.Caller) (Encry
 		return EncryptionStatus{}, err
 	}
 	return b.encryption(ctx, c)
+}
+
+// RotateWorn gives a new encryption key to each organization whose key has sealed so many
+// values that another must take over, as claviger itself, in the ledger. It writes one row
+// for each; what is stored stays under the older keys, which still open, until somebody
+// asks for [Broker.RotateEncryption].
+func (b *Broker) RotateWorn(ctx context.Context) error {
+	worn, err := b.vault.CountSeals(ctx)
+	for _, organization := range worn {
+		c := b.system(organization)
+		failure := b.gate.Change(ctx, c, claviger.KeysRotate, orgWide(c, "keyset", ""), func(tx *store.Tx, t *gate.Ticket) error {
+			return b.vault.RotateWorn(ctx, t, tx)
+		})
+		if errors.Is(failure, vault.ErrNotWorn) || errors.Is(failure, store.ErrStale) {
+			failure = nil // another node was first
+		}
+		b.vault.Evict(organization)
+		err = errors.Join(err, failure)
+	}
+	return err
 }
 
 // reseal seals what is under an older key anew. It opens every credential of the

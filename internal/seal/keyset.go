@@ -32,8 +32,10 @@ const (
 	// maxSeals is half the 2^32 invocations that NIST SP 800-38D (section 8.3)
 	// allows one key with random 96-bit nonces.
 	maxSeals = 1 << 31
-	// rotateSeals is when NeedsRotation starts to say so.
-	rotateSeals = maxSeals / 2
+	// RotateSeals is after how many values a key should be replaced. Nodes count by
+	// themselves and tell one another now and then: the other half is for what was
+	// sealed meanwhile.
+	RotateSeals = maxSeals / 2
 	// tinkPrefix starts each ciphertext of a tink key with an id, which follows in
 	// four bytes.
 	tinkPrefix = 0x01
@@ -47,7 +49,8 @@ type Keyset struct {
 	handle    *keyset.Handle
 	primitive tink.AEAD // made once: building it costs a hundred times an Open
 	primary   uint32
-	seals     atomic.Uint64 // values sealed by this process
+	seals     atomic.Int64 // values that the primary has sealed, as far as is known here
+	untold    atomic.Int64 // those of them that TakeSeals has not answered
 }
 
 // NewKeyset makes a keyset of one random key. It fails only if random does; a
@@ -188,8 +191,13 @@ func (k *Keyset) Has(id uint32) bool {
 	return false
 }
 
-// NeedsRotation reports that the primary nears the safe number of seals.
-func (k *Keyset) NeedsRotation() bool { return k.seals.Load() >= rotateSeals }
+// TakeSeals answers how many values the keyset has sealed since it was last asked: what
+// is to be added to the count that all processes share.
+func (k *Keyset) TakeSeals() int64 { return k.untold.Swap(0) }
+
+// Sealed tells the keyset how many values its primary has sealed in all processes. Seal
+// stops at the limit of them all.
+func (k *Keyset) Sealed(total int64) { k.seals.Store(total + k.untold.Load()) }
 
 // KeyID answers which key sealed s, without opening it: what differs from
 // PrimaryID is what a rotation still has to seal anew. It is not authenticated.
@@ -208,6 +216,7 @@ func (k *Keyset) Seal(b claviger.Binding, plaintext []byte) (claviger.Sealed, er
 	if k.seals.Add(1) > maxSeals {
 		return nil, ErrExhausted
 	}
+	k.untold.Add(1)
 	var space [256]byte
 	ciphertext, err := k.primitive.Encrypt(plaintext, appendBinding(space[:0], formatV1, b))
 	if err != nil {

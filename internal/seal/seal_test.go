@@ -186,25 +186,34 @@ func TestAbuse_195_Randomness(t *testing.T) {
 	})
 	t.Run("limit", func(t *testing.T) {
 		k := newKeyset(t)
-		k.seals.Store(rotateSeals - 1)
-		if k.NeedsRotation() {
-			t.Fatal("asks for rotation too early")
+		k.Sealed(RotateSeals)
+		for range 3 {
+			if _, err := k.Seal(place, nil); err != nil {
+				t.Fatalf("Seal: %v", err)
+			}
 		}
-		if _, err := k.Seal(place, nil); err != nil || !k.NeedsRotation() {
-			t.Fatalf("Seal: %v; NeedsRotation %v", err, k.NeedsRotation())
+		if n := k.TakeSeals(); n != 3 || k.TakeSeals() != 0 {
+			t.Fatalf("counted %d of 3", n)
 		}
-		k.seals.Store(maxSeals)
+		k.Sealed(maxSeals - 1) // others have sealed too
+		if _, err := k.Seal(place, nil); err != nil {
+			t.Fatalf("the last one: %v", err)
+		}
 		if _, err := k.Seal(place, nil); err != ErrExhausted {
 			t.Fatalf("sealed beyond the limit: %v", err)
 		}
-		if again, err := k.Retire(); err != nil || !again.NeedsRotation() {
+		again, err := k.Retire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Seal(place, nil); err != ErrExhausted {
 			t.Fatalf("retiring reset the count: %v", err)
 		}
 		next, err := k.Rotate(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := next.Seal(place, nil); err != nil || next.NeedsRotation() {
+		if _, err := next.Seal(place, nil); err != nil {
 			t.Fatalf("the rotated keyset does not seal: %v", err)
 		}
 	})

@@ -6,12 +6,12 @@ import (
 	"claviger"
 )
 
-const keysetColumns = "organization, wrapped, version, updated_at"
+const keysetColumns = "organization, wrapped, version, updated_at, seals"
 
 func scanKeyset(r row) (claviger.Keyset, error) {
 	var k claviger.Keyset
 	var updated int64
-	err := r.Scan(&k.Organization, &k.Wrapped, &k.Version, &updated)
+	err := r.Scan(&k.Organization, &k.Wrapped, &k.Version, &updated, &k.Seals)
 	k.UpdatedAt = fromMillis(updated)
 	return k, err
 }
@@ -32,20 +32,27 @@ func (db *DB) Keysets(ctx context.Context, after claviger.OrganizationID, limit 
 
 // PutKeyset keeps a wrapped keyset as version expect+1. expect 0 means that there
 // is none yet: another is a conflict on "organization". A version other than expect is
-// [ErrStale].
+// [ErrStale]. What it has sealed is counted from nothing.
 func (tx *Tx) PutKeyset(ctx context.Context, k claviger.Keyset, expect int64) error {
 	var err error
 	if expect == 0 {
-		_, err = tx.exec(ctx, "INSERT INTO keysets ("+keysetColumns+") VALUES ($1, $2, 1, $3)",
+		_, err = tx.exec(ctx, "INSERT INTO keysets ("+keysetColumns+") VALUES ($1, $2, 1, $3, 0)",
 			string(k.Organization), filled(k.Wrapped), millis(tx.db.now()))
 	} else {
-		err = mustTouch(ctx, tx.q, ErrStale, "UPDATE keysets SET wrapped = $1, version = $2, updated_at = $3 WHERE organization = $4 AND version = $5",
+		err = mustTouch(ctx, tx.q, ErrStale, "UPDATE keysets SET wrapped = $1, version = $2, updated_at = $3, seals = 0 WHERE organization = $4 AND version = $5",
 			filled(k.Wrapped), expect+1, millis(tx.db.now()), string(k.Organization), expect)
 	}
 	if err != nil {
 		return err
 	}
 	return tx.AddChange(ctx, changeKeyset, string(k.Organization))
+}
+
+// AddSeals counts values that an organization's primary key has sealed, and answers how
+// many there are of all nodes. Values of the key before, counted late, make it a few too
+// many. [ErrNotFound] if there is no keyset any more.
+func (tx *Tx) AddSeals(ctx context.Context, organization claviger.OrganizationID, sealed int64) (int64, error) {
+	return one(ctx, tx.q, scanOne[int64], "UPDATE keysets SET seals = seals + $1 WHERE organization = $2 RETURNING seals", sealed, string(organization))
 }
 
 // Fact answers a small named blob of the instance, for example its deployment id.

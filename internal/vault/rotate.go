@@ -141,18 +141,22 @@ func (v *Vault) Rotate(ctx context.Context, t *gate.Ticket, tx *store.Tx) error 
 	if err != nil {
 		return err
 	}
-	k, err := seal.OpenKeyset(ctx, v.kek, organization, row.Wrapped)
+	return v.rotate(ctx, row, tx)
+}
+
+func (v *Vault) rotate(ctx context.Context, row claviger.Keyset, tx *store.Tx) error {
+	k, err := seal.OpenKeyset(ctx, v.kek, row.Organization, row.Wrapped)
 	if err != nil {
 		return err
 	}
 	if k, err = k.Rotate(v.random); err != nil {
 		return err
 	}
-	wrapped, err := k.Wrap(ctx, v.kek, organization)
+	wrapped, err := k.Wrap(ctx, v.kek, row.Organization)
 	if err != nil {
 		return err
 	}
-	return tx.PutKeyset(ctx, claviger.Keyset{Organization: organization, Wrapped: wrapped, UpdatedAt: v.now()}, row.Version)
+	return tx.PutKeyset(ctx, claviger.Keyset{Organization: row.Organization, Wrapped: wrapped, UpdatedAt: v.now()}, row.Version)
 }
 
 // Reseal seals what is under an older key anew, row by row, each in its own

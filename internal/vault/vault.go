@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,6 +35,9 @@ type Config struct {
 	External External         // nil: kv:// resolves in the embedded store
 	Now      func() time.Time // nil: time.Now
 	Random   io.Reader        // nil: crypto/rand
+	// RotateSeals is after how many values [Vault.CountSeals] calls a key worn. 0:
+	// [seal.RotateSeals].
+	RotateSeals int64
 }
 
 // Vault seals and opens credentials. Its methods may be called from many goroutines.
@@ -50,8 +54,11 @@ type Vault struct {
 	vendors *vendors
 	pins    *pins
 
+	wornAt int64
+
 	mu      sync.RWMutex
 	keysets map[claviger.OrganizationID]*seal.Keyset
+	uncount map[claviger.OrganizationID]int64 // sealed by keysets that are no longer in memory, and not counted
 }
 
 // maxKeysets bounds the opened keysets in memory; beyond it they are opened anew.
@@ -62,7 +69,8 @@ const maxKeysets = 10_000
 func Open(ctx context.Context, c Config) (*Vault, error) {
 	v := &Vault{
 		db: c.Store, kek: c.KEK, external: c.External, now: c.Now, random: c.Random,
-		vendors: newVendors(), pins: newPins(), keysets: map[claviger.OrganizationID]*seal.Keyset{},
+		vendors: newVendors(), pins: newPins(), wornAt: cmp.Or(c.RotateSeals, seal.RotateSeals),
+		keysets: map[claviger.OrganizationID]*seal.Keyset{}, uncount: map[claviger.OrganizationID]int64{},
 	}
 	if v.now == nil {
 		v.now = time.Now
@@ -163,6 +171,7 @@ func (v *Vault) keyset(ctx context.Context, organization claviger.OrganizationID
 	if err != nil {
 		return nil, err
 	}
+	k.Sealed(row.Seals)
 	v.remember(organization, k)
 	return k, nil
 }
@@ -185,8 +194,11 @@ func (v *Vault) remember(organization claviger.OrganizationID, k *seal.Keyset) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.keysets) >= maxKeysets {
-		clear(v.keysets)
+		for other := range v.keysets {
+			v.forget(other)
+		}
 	}
+	v.forget(organization) // another goroutine may have been first
 	v.keysets[organization] = k
 }
 
@@ -213,7 +225,16 @@ func (v *Vault) makeKeyset(ctx context.Context, organization claviger.Organizati
 func (v *Vault) Evict(organization claviger.OrganizationID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.keysets, organization)
+	v.forget(organization)
+}
+
+// forget drops a keyset from memory; what it sealed is still to be counted. The caller
+// holds the lock.
+func (v *Vault) forget(organization claviger.OrganizationID) {
+	if k := v.keysets[organization]; k != nil {
+		v.note(organization, k.TakeSeals())
+		delete(v.keysets, organization)
+	}
 }
 
 // SealInstance seals a value of the instance's own, such as a signing key, under its
