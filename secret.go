@@ -5,10 +5,31 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // Redacted is what every printed form of a [Secret] reads.
 const Redacted = "[redacted]"
+
+// RedactionMark stands for a stored value wherever one is shown to exist.
+const RedactionMark = "***REDACTED***"
+
+// IsMask reports whether a text is what forms and listings show in a secret's place and no
+// secret itself: nothing but stars or dots, a word such as [redacted], or anything that
+// holds [RedactionMark]. Storing it would destroy what it stands for.
+func IsMask(text string) bool {
+	if strings.Contains(text, RedactionMark) {
+		return true
+	}
+	word := strings.Trim(text, "*•●∙·[]<>(){} ")
+	switch strings.ToLower(word) {
+	case "redacted", "masked":
+		return true
+	case "":
+		return strings.Count(text, "*") > 2 || strings.ContainsAny(text, "•●∙·")
+	}
+	return false
+}
 
 // ErrSecretMarshal is returned by every attempt to encode a [Secret]. Failing
 // loudly makes a leak a broken test instead of a well-formed answer.

@@ -259,3 +259,14 @@ func TestSecretUse(t *testing.T) {
 		t.Error("Use of the zero secret must call with no bytes")
 	}
 }
+
+func TestIsMask(t *testing.T) {
+	for text, want := range map[string]bool{
+		"***REDACTED***": true, "Bearer ***REDACTED***": true, "***": true, "•": true, " ●●●● ": true, "[Redacted]": true, "*masked*": true,
+		"": false, "*": false, "**": false, "[]": false, "( )": false, "a***": false, "redactedly": false, "p•ss": false, "secret": false, "pk_***_1": false,
+	} {
+		if got := claviger.IsMask(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

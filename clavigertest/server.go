@@ -60,9 +60,11 @@ type Options struct {
 	PublicURL   string // what browsers see; default: the address itself
 	EgressAllow string
 	Secrets     string
-	Now         func() time.Time
-	Resolver    *net.Resolver
-	RootCAs     *x509.CertPool
+	// ConnectorsDir is the operator's folder of connectors; default: none.
+	ConnectorsDir string
+	Now           func() time.Time
+	Resolver      *net.Resolver
+	RootCAs       *x509.CertPool
 }
 
 // Server is a running instance.
@@ -134,6 +136,7 @@ func settings(t testing.TB, o Options) app.Settings {
 	t.Helper()
 	s := app.Settings{
 		Data: o.Data, DatabaseURL: o.DatabaseURL, LedgerMode: o.LedgerMode, PublicURL: o.PublicURL, EgressAllow: o.EgressAllow, Secrets: o.Secrets,
+		ConnectorsDir: o.ConnectorsDir,
 	}
 	if s.Data == "" {
 		s.Data = t.TempDir()
@@ -180,7 +183,7 @@ func (s *Server) Stop() {
 func (s *Server) Options() Options {
 	o := Options{
 		Data: s.Settings.Data, DatabaseURL: s.Settings.DatabaseURL, EgressAllow: s.Settings.EgressAllow,
-		LedgerMode: s.Settings.LedgerMode, Secrets: s.Settings.Secrets,
+		LedgerMode: s.Settings.LedgerMode, Secrets: s.Settings.Secrets, ConnectorsDir: s.Settings.ConnectorsDir,
 	}
 	s.Settings.MasterKey.Use(func(b []byte) { o.MasterKey = string(b) })
 	return o

@@ -8,6 +8,7 @@ package acme
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -60,10 +61,32 @@ type Vendor struct {
 // Start runs a vendor that accepts the given secrets.
 func Start(t testing.TB, accepted ...string) *Vendor {
 	t.Helper()
+	v := unstarted(t, accepted)
+	v.server.Start()
+	return v
+}
+
+// StartTLS is [Start] for a vendor that speaks TLS, as 127.0.0.1 and as any name of
+// example.com; see [Vendor.Roots].
+func StartTLS(t testing.TB, accepted ...string) *Vendor {
+	t.Helper()
+	v := unstarted(t, accepted)
+	v.server.StartTLS()
+	return v
+}
+
+func unstarted(t testing.TB, accepted []string) *Vendor {
 	v := &Vendor{accepted: accepted, scopes: "contacts.read,contacts.write"}
-	v.server = httptest.NewServer(http.HandlerFunc(v.serve))
+	v.server = httptest.NewUnstartedServer(http.HandlerFunc(v.serve))
 	t.Cleanup(v.server.Close)
 	return v
+}
+
+// Roots answers who vouches for a vendor that speaks TLS.
+func (v *Vendor) Roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(v.server.Certificate())
+	return pool
 }
 
 // Addr answers "127.0.0.1:port".

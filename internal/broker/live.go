@@ -94,15 +94,24 @@ func (l *live) refusal(publicURL string, u claviger.Usage) *claviger.Error {
 		}
 		return e
 	}
-	if l.moved {
-		return claviger.Errorf(claviger.KindConflict, "destination_changed",
-			"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
+	if e := l.displaced(); e != nil {
+		return e
 	}
 	if l.conn.Usage != u {
 		return claviger.Errorf(claviger.KindConflict, "missing_slot",
 			"This connection serves %s, not %s. What is done here needs a connection whose usage is %s.", l.conn.Usage, u, u)
 	}
 	return nil
+}
+
+// displaced refuses every use of a credential, a test included, while the connector leads
+// elsewhere than where it was given for; nil if it does not.
+func (l *live) displaced() *claviger.Error {
+	if !l.moved {
+		return nil
+	}
+	return claviger.Errorf(claviger.KindConflict, "destination_changed",
+		"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
 }
 
 func (b *Broker) load(ctx context.Context, c claviger.Caller, id claviger.ConnectionID) (*live, error) {

@@ -28,10 +28,13 @@ func (b *Broker) PutSecret(ctx context.Context, c claviger.Caller, path string, 
 		return meta, claviger.Errorf(claviger.KindConflict, "external_secret_store",
 			"This instance resolves kv:// in an external store (setting secrets), which claviger only reads. Store the value there.")
 	}
-	size := 0
-	value.Use(func(v []byte) { size = len(v) })
+	size, mask := 0, false
+	value.Use(func(v []byte) { size, mask = len(v), claviger.IsMask(string(v)) })
 	if size == 0 || size > maxSecret {
 		return meta, claviger.Invalid("value", "invalid_format", "A value has 1 to %d bytes. To remove a secret, delete it.", maxSecret)
+	}
+	if mask {
+		return meta, claviger.Invalid("value", "invalid_format", "This is the mark that stands for a stored value. Send the real one, or leave what is stored.")
 	}
 	if err := b.vault.Prepare(ctx, r.Organization); err != nil {
 		return meta, err

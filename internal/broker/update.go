@@ -128,6 +128,9 @@ func (r *renewal) prepare(ctx context.Context) error {
 	if !given && !moved {
 		return nil
 	}
+	if err := blank(r.in.Credentials); err != nil {
+		return err
+	}
 	if r.live.method.OAuth != nil {
 		if moved {
 			return tokensStay(false)
@@ -167,6 +170,17 @@ func tokensStay(given bool) *claviger.Error {
 		return claviger.Invalid("credentials", "reconnect_required", "The vendor issues this connection's tokens. Connect it again with POST /v1/connect/sessions and its connectionId.")
 	}
 	return claviger.Invalid("settings", "reconnect_required", "This change moves the connection to another host, which its tokens were not issued for. Create a new connection there.")
+}
+
+// blank refuses a value of nothing: it would clear a secret that a form merely did not
+// show. What is left out stays, and null clears.
+func blank(given claviger.Credentials) error {
+	for key, value := range given {
+		if value.Empty() {
+			return claviger.Invalid("credentials."+key, "invalid_format", "credentials.%s is empty. Leave it out to keep what is stored, or send null to clear it.", key)
+		}
+	}
+	return nil
 }
 
 // activate ends the wait for new credentials.

@@ -174,6 +174,9 @@ func (b *Broker) TestConnection(ctx context.Context, c claviger.Caller, id clavi
 	if e := l.conn.Status.Refusal(); e != nil && l.conn.Status != claviger.StatusReauthorize {
 		return TestReport{}, b.gate.Refuse(ctx, c, claviger.ConnectionsTest, l.resource, e)
 	}
+	if e := l.displaced(); e != nil {
+		return TestReport{}, b.gate.Refuse(ctx, c, claviger.ConnectionsTest, l.resource, e)
+	}
 	p, err := b.testAdmitted(ctx, c, l)
 	if err != nil {
 		return TestReport{}, err

@@ -10,10 +10,6 @@ import (
 	"claviger/internal/document"
 )
 
-// RedactionMark stands for every stored value in answers. Sending it back as a
-// value is a mistake that would destroy the credential.
-const RedactionMark = "***REDACTED***"
-
 // maxCredential is the largest value of one credential field, in bytes.
 const maxCredential = 64 << 10
 
@@ -65,7 +61,7 @@ func wrongCredential(f *claviger.Field, value string) string {
 	switch {
 	case len(value) > maxCredential:
 		return "is longer than 64 KiB"
-	case strings.Contains(value, RedactionMark):
+	case strings.Contains(value, claviger.RedactionMark) || f.Secret && claviger.IsMask(value):
 		return "is the mark that stands for a stored value. Leave the field out to keep what is stored, or send the real value"
 	case strings.HasPrefix(value, "kv://"):
 		return ""
