@@ -110,7 +110,7 @@ func TestAbuse_079_LimitsFailuresAndPages(t *testing.T) {
 		{"page as text", answer(200, "text/plain", "\n\n"+page), nil, oauth.Unavailable},
 		{"xhtml", answer(200, "application/xhtml+xml", page), nil, oauth.Unavailable},
 		{"403 page of a firewall", answer(403, "text/html", page), nil, oauth.Unavailable},
-		{"declared JSON does not help", answer(200, "text/html", `{"access_token":"x"}`), func(o *claviger.OAuth) { o.TokenResponse.Format = "json" }, oauth.Unavailable},
+		{"declared JSON does not help", answer(200, "text/html", `{"access_token":"x"}`), func(o *claviger.OAuth) { o.TokenResponse.Format = "json" }, oauth.Unintelligible},
 	} {
 		c.run(t)
 	}

@@ -73,8 +73,8 @@ const (
 )
 
 // read answers the body as a tree of encoding/json, with numbers as json.Number and
-// form-encoded values as strings. The declared format of the connector decides; else
-// the media type, and for those that say nothing the first character.
+// form-encoded values as strings. The declared format of the connector is tried first,
+// then that of the media type; where neither says anything the first character decides.
 func (r Raw) read(declared string) (any, form) {
 	body, err := r.inflate()
 	if err != nil {
@@ -94,31 +94,40 @@ func (r Raw) read(declared string) (any, form) {
 	if charset := strings.ToLower(params["charset"]); charset != "" && charset != "utf-8" && charset != "utf8" && charset != "us-ascii" {
 		return nil, formOther
 	}
-	if strings.Contains(media, "html") || body[0] == '<' {
+	object, html := body[0] == '{' || body[0] == '[', strings.Contains(media, "html")
+	if body[0] == '<' || html && !object {
 		return nil, formHTML
 	}
+	labelled := ""
 	switch {
 	case media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json"):
-		declared = "json"
+		labelled = "json"
 	case media == "application/x-www-form-urlencoded":
-		declared = "form"
-	case media != "" && media != "text/plain" && media != "text/javascript" && media != "application/javascript" && media != "application/octet-stream":
+		labelled = "form"
+	case html, media != "" && media != "text/plain" && media != "text/javascript" && media != "application/javascript" && media != "application/octet-stream":
 		return nil, formOther
-	case declared == "" && (body[0] == '{' || body[0] == '['):
-		declared = "json"
+	case declared == "" && object:
+		labelled = "json"
 	case declared == "":
-		declared = "form"
+		labelled = "form"
 	}
-	var tree any
-	if declared == "json" {
-		tree, err = readJSON(body)
-	} else {
-		tree, err = readForm(string(body))
+	for _, format := range []string{declared, labelled} {
+		if tree, err := readAs(format, body); err == nil {
+			return tree, formTree
+		}
 	}
-	if err != nil {
-		return nil, formBroken
+	return nil, formBroken
+}
+
+// readAs reads a body in a format; "" is none.
+func readAs(format string, body []byte) (any, error) {
+	switch format {
+	case "json":
+		return readJSON(body)
+	case "form":
+		return readForm(string(body))
 	}
-	return tree, formTree
+	return nil, errors.New("oauth: no format")
 }
 
 // inflate undoes a gzip that we did not ask for, with its own cap: dropping such an
