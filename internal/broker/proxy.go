@@ -75,7 +75,7 @@ func (l *live) request(ctx context.Context, in Forward) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if in.Header.Get("Upgrade") != "" {
+	if _, asked := in.Header["Upgrade"]; asked { // also an empty one, behind which another may stand
 		return nil, claviger.Errorf(claviger.KindUnreadable, "upgrade_unsupported", "The proxy does not switch protocols. Send the request without Upgrade.")
 	}
 	egress.CleanRequestHeader(in.Header, l.drop)

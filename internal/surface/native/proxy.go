@@ -32,6 +32,10 @@ func proxyRoute() wire.Route {
 
 // proxy streams a request to the vendor and the answer back.
 func (s *surface) proxy(w http.ResponseWriter, r *http.Request, nobody claviger.Caller) {
+	body := r.Body
+	if r.ContentLength == 0 || r.Header.Get("Expect") != "" {
+		body = http.NoBody // there is none, or none comes after an answer
+	}
 	if r.ContentLength != 0 {
 		// A vendor may answer while the body is still coming. HTTP/2 needs no switch.
 		_ = http.NewResponseController(w).EnableFullDuplex()
@@ -39,6 +43,7 @@ func (s *surface) proxy(w http.ResponseWriter, r *http.Request, nobody claviger.
 	answered, err := s.forward(r, nobody.From)
 	if err != nil {
 		wire.WriteError(w, r, err)
+		finish(body)
 		return
 	}
 	defer func() { _ = answered.Body.Close() }()
@@ -49,7 +54,16 @@ func (s *surface) proxy(w http.ResponseWriter, r *http.Request, nobody claviger.
 		// The status has gone out; only a broken connection says that the rest is missing.
 		panic(http.ErrAbortHandler)
 	}
+	finish(body)
 }
+
+// maxLeft is how much of a body that nobody wanted is read, as net/http does.
+const maxLeft = 256 << 10
+
+// finish reads what is left of a body that was answered before its end. In full duplex
+// net/http would find that end while it already waits for the next request, and break the
+// connection off in the middle of it.
+func finish(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxLeft) }
 
 // forward authenticates and hands the request to the core.
 func (s *surface) forward(r *http.Request, from claviger.Request) (*broker.Forwarded, error) {
