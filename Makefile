@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench microbench fuzz run race soak postgres node chromium
+.PHONY: help build test lint bench microbench fuzz run race soak postgres node chromium keyring
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -25,7 +25,7 @@ help: ## list the targets
 build: ## the stripped binary, bin/claviger; VERSION=1.2.3 names it
 	$(GO) build -trimpath -ldflags '-s -w$(if $(VERSION), -X claviger/internal/app.Version=$(VERSION))' -o $(BIN)/claviger ./cmd/claviger
 
-test: postgres node chromium ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
+test: postgres node chromium keyring ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
 	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse
 	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -json $(PACKAGES) | $(BIN)/abuse
 
@@ -41,6 +41,10 @@ node:
 # The browser that tests open the pages in.
 chromium:
 	@.ci/chromium
+
+# The keychain that tests log in with.
+keyring:
+	@.ci/keyring
 
 lint: $(GOFUMPT) $(STATICCHECK) ## formatting, vet and staticcheck
 	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run: $(GOFUMPT) -w ."; echo "$$unformatted"; exit 1; fi

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (p *program) printWhoami(who api.Whoami) {
 type status struct {
 	Server       string     `json:"server"`
 	Profile      string     `json:"profile,omitempty"`
-	Source       string     `json:"source"` // file or environment
+	Source       string     `json:"source"` // keychain, file or environment
 	Kind         string     `json:"kind"`
 	ID           string     `json:"id"`
 	Organization string     `json:"organizationId"`
@@ -51,7 +52,11 @@ type status struct {
 func (p *program) authStatus() *cobra.Command {
 	return ask(p, "status", "Show where you are logged in, as whom, and until when", cobra.NoArgs,
 		func(ctx context.Context, c *client.Client, _ []string) (status, error) {
-			source := "file"
+			file, err := p.loadConfig()
+			if err != nil {
+				return status{}, err
+			}
+			source := cmp.Or(file.Store, storeFile)
 			if p.getenv("CLAVIGER_API_KEY") != "" {
 				source = "environment"
 			}

@@ -26,6 +26,9 @@ func main() {
 
 // run is the whole program but for its process: it answers the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, configDir: os.UserConfigDir, browse: openBrowser, pause: pause}
+	p := &program{
+		stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, configDir: os.UserConfigDir, browse: openBrowser, pause: pause,
+		keychain: findKeychain(os.Getenv), patience: keychainWait,
+	}
 	return p.execute(ctx, args)
 }

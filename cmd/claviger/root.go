@@ -20,6 +20,8 @@ type program struct {
 	configDir      func() (string, error)
 	browse         func(ctx context.Context, address string) error
 	pause          func(ctx context.Context, d time.Duration) error
+	keychain       keychain      // nil: there is none
+	patience       time.Duration // how long the keychain may take
 
 	// Flags that all client commands share.
 	url     string

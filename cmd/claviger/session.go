@@ -21,8 +21,8 @@ const (
 	maxConfigSize = 64 << 10
 )
 
-// profileName is what a profile may be called: it is part of a file's name.
-var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+// profileNames are what a profile may be called: it is part of a file's name.
+var profileNames = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // session is a server and the token to show it.
 type session struct {
@@ -30,16 +30,20 @@ type session struct {
 	Token claviger.Secret
 }
 
-// stored is the text of the configuration file. It is the only place where the
-// command line keeps a token.
+// stored is the text of the configuration file. It and the keychain are the only places
+// where the command line keeps a token.
 type stored struct {
 	URL   string `yaml:"url"`
-	Token string `yaml:"token"`
+	Token string `yaml:"token,omitempty"`
+	Store string `yaml:"store,omitempty"` // storeKeychain: the token is there
 }
 
+// there reports whether this is a login.
+func (s stored) there() bool { return s.Token != "" || s.Store == storeKeychain }
+
 // session finds the server and its token: flag, environment, file, in this order.
-// The token of the file is shown to the file's own server only, so that a changed
-// address cannot be used to collect it.
+// A stored token is shown to its own server only, so that a changed address cannot be used
+// to collect it.
 func (p *program) session() (session, error) {
 	file, err := p.loadConfig()
 	if err != nil {
@@ -49,13 +53,17 @@ func (p *program) session() (session, error) {
 	if token := p.getenv("CLAVIGER_API_KEY"); token != "" {
 		return session{url, claviger.NewSecretString(token)}, nil
 	}
-	if file.Token == "" {
+	if !file.there() {
 		return session{}, loginError{"You are not logged in."}
 	}
 	if url != file.URL {
 		return session{}, loginError{fmt.Sprintf("You are logged in to %s, not to %s.", file.URL, url)}
 	}
-	return session{url, claviger.NewSecretString(file.Token)}, nil
+	token, err := p.tokenOf(file)
+	if err == nil && token == "" {
+		err = loginError{"You are not logged in."}
+	}
+	return session{url, claviger.NewSecretString(token)}, err
 }
 
 // address answers the server that is meant; known is the one that was logged in to.
@@ -68,16 +76,19 @@ func (p *program) address(known string) string {
 	return defaultURL
 }
 
+// profileName answers the name of the login that is meant, "" for the only one.
+func (p *program) profileName() string { return cmp.Or(p.profile, p.getenv("CLAVIGER_PROFILE")) }
+
 func (p *program) configPath() (string, error) {
 	dir, err := p.configDir()
 	if err != nil {
 		return "", fmt.Errorf("no folder for the configuration: %w", err)
 	}
-	name := cmp.Or(p.profile, p.getenv("CLAVIGER_PROFILE"))
+	name := p.profileName()
 	if name == "" {
 		return filepath.Join(dir, "claviger", configFile), nil
 	}
-	if !profileName.MatchString(name) {
+	if !profileNames.MatchString(name) {
 		return "", usagef("A profile's name has small letters, digits and dashes, 32 at most.")
 	}
 	return filepath.Join(dir, "claviger", "profile-"+name+".yaml"), nil
