@@ -31,7 +31,7 @@ type reader struct {
 func Read(name string, data []byte) (*Node, *Fault) {
 	r := &reader{data: data}
 	if len(data) > MaxBytes {
-		return nil, &Fault{Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", MaxBytes>>10)}
+		return nil, &Fault{Line: 1, Column: 1, Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", MaxBytes>>10)}
 	}
 	if f := r.text(); f != nil {
 		return nil, f

@@ -92,5 +92,3 @@ func entropy(s string) float64 {
 	}
 	return bits
 }
-
-// NEEDIMPORT

@@ -191,21 +191,26 @@ func authMethod(s *Slot, base string) object {
 	if s.AuthType == AuthProvider {
 		return nil
 	}
-	if s.AuthType == AuthNone || s.Credential.Method == MethodNone {
-		m["type"] = "none"
+	m["type"] = "none"
+	if s.Credential == nil {
 		return m
 	}
-	v := s.Credential.Variables
-	rule := methodRules[s.Credential.Method]
+	v, rule := s.Credential.Variables, methodRules[s.Credential.Method]
+	calls := rule.outward && !inbound(s.Usage)
+	if own := trimBase(v.BaseURL); calls && own != "" {
+		m["test"] = testProbe(v)
+		if own != base {
+			m["baseUrl"] = own
+		}
+	}
+	if s.AuthType == AuthNone || s.Credential.Method == MethodNone {
+		return m
+	}
 	m["fields"] = rule.fields(s.Credential.Method)
-	if inbound(s.Usage) || !rule.outward {
+	if !calls {
 		m["type"] = "inbound"
 		return m
 	}
-	if own := trimBase(v.BaseURL); own != base {
-		m["baseUrl"] = own
-	}
-	m["test"] = testProbe(v)
 	inject := func(kind string, injection object) {
 		m["type"], m["inject"] = kind, []any{injection}
 	}

@@ -38,6 +38,9 @@ func (c *validator) checkDataSource(d *DataSource, p place) {
 func (c *validator) checkSlotsFor(d *DataSource, p place) {
 	system := &c.bundle.System
 	mend := c.repair("--slots")
+	if _, ok := system.Slot(claviger.UsageAPI); !ok && len(d.Capabilities) > 0 {
+		c.warn(p.get("capabilities"), CodeMissingSlot, "", c.repair("--auth "+string(MethodAPIKey)), "capabilities are called through a slot of usage api, and the system has none")
+	}
 	if _, ok := system.Slot(claviger.UsageWebhookInbound); !ok && d.Webhook != nil && d.Webhook.Enabled {
 		c.fail(p.get("webhook").get("enabled"), CodeMissingSlot, "", mend, "webhook.enabled needs a slot of usage webhookInbound in the system's authentications")
 	}
@@ -50,7 +53,7 @@ func (c *validator) checkSlotsFor(d *DataSource, p place) {
 		case !c.policy.ServiceFallback:
 			c.fail(p.get("syncBridge"), CodeMissingSlot, "", mend, "syncBridge needs a slot of usage syncExecution in the system's authentications")
 		case !found || !api.ServiceCapable():
-			c.fail(p.get("syncBridge"), CodeMissingSlot, "the api slot needs a person and cannot stand in", mend, "syncBridge needs a slot of usage syncExecution in the system's authentications")
+			c.fail(p.get("syncBridge"), CodeMissingSlot, "the api slot cannot stand in: it needs a person, or has no credential", mend, "syncBridge needs a slot of usage syncExecution in the system's authentications")
 		}
 	}
 	if d.Sync != nil && d.Sync.Enabled {

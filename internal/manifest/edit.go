@@ -143,14 +143,25 @@ func rewrite(name string, data []byte, root, slots *yaml.Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if out, ok := spliced(data, root, slots); ok && sameDocument(name, out, want) {
-		return out, nil
+	if out, ok := spliced(data, root, slots); ok {
+		if out = withLineEnds(data, out); sameDocument(name, out, want) {
+			return out, nil
+		}
 	}
 	out, err := whole(remade)
-	if err == nil && !sameDocument(name, out, want) {
+	if out = withLineEnds(data, out); err == nil && !sameDocument(name, out, want) {
 		err = errors.New("manifest: the document cannot be written again as it was read")
 	}
 	return out, err
+}
+
+// withLineEnds ends the lines of a text as an older one does: with CRLF if its first line
+// ends so.
+func withLineEnds(old, text []byte) []byte {
+	if i := bytes.IndexByte(old, '\n'); i < 1 || old[i-1] != '\r' {
+		return text
+	}
+	return bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 }
 
 func canonicalOf(n *yaml.Node) ([]byte, error) {
@@ -343,5 +354,5 @@ func withNewline(data []byte) []byte {
 	if len(data) == 0 || data[len(data)-1] == '\n' {
 		return data
 	}
-	return append(slices.Clone(data), '\n')
+	return withLineEnds(data, append(slices.Clone(data), '\n'))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"claviger"
@@ -144,14 +145,14 @@ func (c *validator) checkEnv(b *Bundle) {
 		}
 		if path := c.path(at, e.Reference); path != "" {
 			if _, known := missing[path]; !known {
-				c.fail(at, CodeEnv, "remove the line, or name the reference in a slot", "", "%s is named by no slot", document.Quote(e.Reference))
+				c.fail(at, CodeEnv, "remove the line, or name the reference in a slot", c.repair(""), "%s is named by no slot", document.Quote(e.Reference))
 			}
 			missing[path] = false
 		}
 	}
 	for _, path := range sortedKeys(missing) {
 		if missing[path] {
-			c.fail(place{file: b.env.name, line: 1, column: 1}, CodeEnv, envLine(path), c.repair(""), "%s%s is not there", claviger.SecretScheme, path)
+			c.fail(place{file: b.env.name, line: 1, column: 1}, CodeEnv, envVariable(path)+"="+claviger.SecretScheme+path, c.repair(""), "%s%s is not there", claviger.SecretScheme, path)
 		}
 	}
 }
@@ -159,19 +160,34 @@ func (c *validator) checkEnv(b *Bundle) {
 // EnvTemplate answers the env.template that names every reference of the system once, in
 // the order of the slots.
 func (b *Bundle) EnvTemplate() []byte {
-	var out []byte
-	seen := map[string]bool{}
-	for _, r := range b.References() {
-		if !seen[r.Path] {
-			out = append(out, envLine(r.Path)+"\n"...)
-		}
-		seen[r.Path] = true
-	}
-	return out
+	return []byte(envLines(b.References(), nil))
 }
 
-// envLine answers the line that names a reference.
-func envLine(path string) string {
+// envLines answers a line for each reference that the entries do not name. Two paths whose
+// variables would be called alike get different ones.
+func envLines(refs []Reference, entries []EnvEntry) string {
+	named, taken := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		named[e.Reference], taken[e.Name] = true, true
+	}
+	var out strings.Builder
+	for _, r := range refs {
+		reference := claviger.SecretScheme + r.Path
+		if named[reference] {
+			continue
+		}
+		variable := envVariable(r.Path)
+		for n := 2; taken[variable]; n++ {
+			variable = envVariable(r.Path) + "_" + strconv.Itoa(n)
+		}
+		named[reference], taken[variable] = true, true
+		out.WriteString(variable + "=" + reference + "\n")
+	}
+	return out.String()
+}
+
+// envVariable answers what the variable of a path is called.
+func envVariable(path string) string {
 	return "KV_" + strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z':
@@ -181,7 +197,7 @@ func envLine(path string) string {
 		default:
 			return '_'
 		}
-	}, path) + "=" + claviger.SecretScheme + path
+	}, path)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {

@@ -97,7 +97,7 @@ func Refusal(faults []Fault) *claviger.Error {
 	}
 	more := ""
 	if len(errs) > 1 {
-		more = fmt.Sprintf(" There are %d more faults.", len(errs)-1)
+		more = fmt.Sprintf(" Further errors: %d.", len(errs)-1)
 	}
 	return claviger.Invalid(strings.ReplaceAll(first.File+first.Pointer, "/", "."), first.Code, "The manifest is not valid: %s.%s", first, more)
 }

@@ -176,11 +176,18 @@ func TestEveryMethodCompiles(t *testing.T) {
 		"queryParam":  `"baseUrl":"https://api.acme.example","paramName":"api_key","testEndpoint":"https://api.acme.example/me?x=1"},"security":{"paramValue":"kv://acme/k"}`,
 		"oauth2":      `"baseUrl":"https://api.acme.example","tokenUrl":"https://login.acme.example/token","scope":"a b","audience":"acme"},"security":{"clientId":"kv://acme/i","clientSecret":"kv://acme/s"}`,
 		"aad":         `"baseUrl":"https://graph.acme.example","tokenUrl":"https://login.acme.example/t/oauth2/v2.0/token","grantType":"client_credentials","tenantId":"t"},"security":{"clientId":"kv://acme/i","clientSecret":"kv://acme/s"}`,
+		"certificate": `"baseUrl":"https://api.acme.example"},"security":{"certificate":"kv://acme/c","privateKey":"kv://acme/p"}`,
 		"none":        `"baseUrl":"https://api.acme.example"}`,
+	}
+	if methods := slices.Sorted(maps.Keys(outward)); !slices.Equal(methods, manifest.CallMethods()) {
+		t.Errorf("on calls there can be %v, tried are %v", manifest.CallMethods(), methods)
 	}
 	for method, rest := range outward {
 		t.Run(method, func(t *testing.T) {
-			compileSlot(t, "api", method, rest)
+			conn, _ := catalog.Parse("acme.json", compileSlot(t, "api", method, rest).Connector, catalog.Options{})
+			if m, _ := conn.Method("s"); m.Test == nil {
+				t.Error("nothing tries the slot, although it has an address")
+			}
 		})
 	}
 	inward := map[string]string{
@@ -270,6 +277,27 @@ func TestDocumentsAreReadAgainAsTheyWereWritten(t *testing.T) {
 		if _, err := manifest.Open([]byte(bad)); !claviger.IsKind(err, claviger.KindUnreadable) {
 			t.Errorf("Open(%q): %v", bad, err)
 		}
+	}
+}
+
+// Names of files stay at home: the manifest is the one that names its data sources by
+// their keys, as an upload, which has no files, has to.
+func TestListedFilesAreListedByKey(t *testing.T) {
+	files := map[string]string{"crm-companies.json": text(t, checkout(t, nil), "companies.json"), "companies.json": ""}
+	listing := func(names string) *manifest.Bundle {
+		files["example-crm-system.json"] = system(t, `"type": "openapi",`, `"type": "openapi", "dataSources": [`+names+`],`)
+		return load(t, checkout(t, files))
+	}
+	byFile, byKey := listing(`"crm-companies.json", "contacts.yaml"`), listing(`"companies", "contacts"`)
+	if byFile.Contract() != byKey.Contract() || len(manifest.Diff(byFile, byKey)) > 0 {
+		t.Error("the names of files make another manifest")
+	}
+	uploaded, err := manifest.Open(byFile.Document())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults := manifest.Validate(uploaded, manifest.Policy{}); len(faults) > 0 {
+		t.Errorf("as it is uploaded it is told\n%s", list(faults))
 	}
 }
 

@@ -44,6 +44,7 @@ type Bundle struct {
 	system file
 	data   []file // beside DataSources
 	env    *envTemplate
+	found  []Fault // in the folder, beside those of the texts
 	faults []Fault // of reading
 }
 
@@ -83,7 +84,7 @@ func Load(fsys fs.FS, systemKey string) (*Bundle, error) {
 		case stem != systemKey+"-system":
 			others = append(others, part)
 		case system != nil:
-			b.faults = append(b.faults, Fault{File: part.Name, Line: 1, Column: 1, Code: CodeDuplicate, Severity: Error, Message: "the system has two documents", Hint: "keep one of them"})
+			b.found = append(b.found, Fault{File: part.Name, Line: 1, Column: 1, Code: CodeDuplicate, Severity: Error, Message: "the system has two documents", Hint: "keep one of them"})
 		default:
 			system = &part
 		}
@@ -144,6 +145,27 @@ func (b *Bundle) read(system Part, others []Part) {
 	for _, x := range read {
 		b.data, b.DataSources = append(b.data, x.file), append(b.DataSources, x.data)
 	}
+	b.listByKey()
+}
+
+// listByKey lets the system's dataSources name keys where they name files: what a file is
+// called stays in its folder, and neither an upload nor the hash of a manifest has it.
+func (b *Bundle) listByKey() {
+	for i, name := range b.System.DataSources {
+		at := slices.IndexFunc(b.data, func(f file) bool { return f.named(name) })
+		if b.folder == "" || at < 0 || b.DataSources[at].Key == "" || slices.ContainsFunc(b.DataSources, func(d DataSource) bool { return d.Key == name }) {
+			continue
+		}
+		b.System.DataSources[i] = b.DataSources[at].Key
+		b.system.root.Get("dataSources").Items[i].Text = b.DataSources[at].Key
+	}
+}
+
+// named reports whether a list of data sources means the file by its name, with or
+// without the ending.
+func (f *file) named(entry string) bool {
+	base := path.Base(f.name)
+	return entry == base || entry == strings.TrimSuffix(base, path.Ext(base))
 }
 
 // readFile reads a text; a fault of it is kept.
@@ -161,9 +183,8 @@ func (b *Bundle) readFile(part Part) file {
 
 // lists reports whether a file belongs to the system: all do unless it says which.
 func (s *System) lists(key, name string) bool {
-	base := path.Base(name)
-	stem := strings.TrimSuffix(base, path.Ext(base))
-	return len(s.DataSources) == 0 || slices.ContainsFunc(s.DataSources, func(d string) bool { return d == key || d == base || d == stem })
+	f := file{name: name}
+	return len(s.DataSources) == 0 || slices.ContainsFunc(s.DataSources, func(d string) bool { return d == key || f.named(d) })
 }
 
 func decode(root *document.Node, to any) error {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strconv"
@@ -48,7 +49,7 @@ func (r *Repaired) Diff() string {
 // or if the method cannot be put on calls.
 func Repair(b *Bundle, opts RepairOptions) (*Repaired, error) {
 	if rule, ok := methodRules[opts.Auth]; opts.Auth != "" && (!ok || !rule.outward) {
-		return nil, claviger.Invalid("auth", "unknown_method", "The default slot cannot have that method. Use apikey, bearerToken, basic, queryParam, oauth2, aad or none.")
+		return nil, claviger.Invalid("auth", "unknown_method", "The default slot cannot have that method. It can have %s.", strings.Join(CallMethods(), ", "))
 	}
 	root, err := editable(b.system.name, b.system.data)
 	if err != nil || root.Kind != yaml.MappingNode || !keyText(b.System.Key) {
@@ -115,54 +116,53 @@ func (b *Bundle) secretLines() map[int]bool {
 	return out
 }
 
-// env mends env.template once the other files are as repaired: lines that it lacks
-// are added, lines of references that the repair took away go.
+// After answers the system as the repair leaves it.
+func (r *Repaired) After(b *Bundle) *Bundle {
+	now := func(name string, old []byte) Part {
+		if i := slices.IndexFunc(r.Files, func(f RepairedFile) bool { return f.Name == name }); i >= 0 {
+			old = r.Files[i].New
+		}
+		return Part{Name: name, Data: old}
+	}
+	after := &Bundle{folder: b.folder, env: b.env, found: b.found}
+	if env := now(path.Join(b.folder, envName), nil); env.Data != nil {
+		after.env = parseEnv(env)
+	}
+	others := make([]Part, len(b.data))
+	for i, f := range b.data {
+		others[i] = now(f.name, f.data)
+	}
+	after.read(now(b.system.name, b.system.data), others)
+	return after
+}
+
+// env mends env.template once the other files are as repaired: lines that it lacks are
+// added, lines of references that nothing names go.
 func (r *Repaired) env(b *Bundle) {
 	if b.folder == "" {
 		return
 	}
-	after := b
-	if len(r.Files) > 0 {
-		after = Parse(Part{Name: b.system.name, Data: r.Files[0].New}, nil)
-	}
-	name, old, named, have := path.Join(b.folder, envName), []byte(nil), map[string]bool{}, map[string]bool{}
+	file := RepairedFile{Name: path.Join(b.folder, envName), hidden: map[int]bool{}}
 	if b.env != nil {
-		name, old = b.env.name, b.env.data
-		for _, e := range b.env.entries {
-			named[e.Reference], have[e.Name] = true, true
-		}
+		file.Old = b.env.data
 	}
-	file := RepairedFile{Name: name, Old: old, hidden: map[int]bool{}}
-	used := map[string]bool{}
-	for _, ref := range after.References() {
-		used[claviger.SecretScheme+ref.Path] = true
-	}
-	text := b.env.without(b.References(), used, file.hidden)
-	for _, ref := range after.References() {
-		line := envLine(ref.Path)
-		variable, reference, _ := strings.Cut(line, "=")
-		if named[reference] || have[variable] {
-			continue
-		}
-		named[reference], have[variable] = true, true
-		text += line + "\n"
-	}
-	if text != string(withNewline(old)) {
-		file.New = []byte(text)
+	refs := r.After(b).References()
+	text := b.env.without(refs, file.hidden) + envLines(refs, b.Env())
+	if file.New = withLineEnds(file.Old, []byte(text)); !bytes.Equal(file.New, withNewline(file.Old)) {
 		r.Files = append(r.Files, file)
 	}
 }
 
-// without answers the text without the lines of references that are no longer used,
-// and notes which lines hold something else than a reference.
-func (e *envTemplate) without(before []Reference, used map[string]bool, secret map[int]bool) string {
+// without answers the text without the lines of references that are not among used, and
+// notes which lines hold something else than a reference.
+func (e *envTemplate) without(used []Reference, secret map[int]bool) string {
 	if e == nil {
 		return ""
 	}
 	gone := map[int]bool{}
 	for _, entry := range e.entries {
-		was := slices.ContainsFunc(before, func(r Reference) bool { return claviger.SecretScheme+r.Path == entry.Reference })
-		gone[entry.Line] = was && !used[entry.Reference]
+		path, ok := strings.CutPrefix(entry.Reference, claviger.SecretScheme)
+		gone[entry.Line] = ok && !slices.ContainsFunc(used, func(r Reference) bool { return r.Path == path })
 	}
 	for _, f := range e.faults {
 		secret[f.Line] = true

@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -91,6 +92,41 @@ func repair(t testing.TB, b *manifest.Bundle, fsys fstest.MapFS, opts manifest.R
 		fsys[f.Name] = &fstest.MapFile{Data: f.New}
 	}
 	return fixed, loadAcme(t, fsys)
+}
+
+func TestRepairKeepsTheLineEnds(t *testing.T) {
+	const env = "# ours\nA=kv://acme/apiKey" // without a last line's end
+	for name, text := range map[string]string{
+		"acme-system.yaml": "# Acme\nkey: acme\ndisplayName: Acme\ntype: custom\nauthentication: # a key\n  method: apikey\n  variables: {baseUrl: \"https://api.acme.example\"}\n  security:\n    apiKey: kv://acme/apiKey\ntags:\n  - a\n",
+		"acme-system.json": "{\n\t\"key\": \"acme\",\n\t\"displayName\": \"Acme\",\n\t\"type\": \"custom\",\n\t\"authentication\": {\"method\": \"apikey\", \"variables\": {\"baseUrl\": \"https://api.acme.example\"},\n\t\t\"security\": {\"apiKey\": \"kv://acme/apiKey\"}}\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			mended := map[string]string{}
+			for _, end := range []string{"\n", "\r\n"} {
+				fsys := fstest.MapFS{}
+				for file, text := range map[string]string{name: text, "env.template": env} {
+					fsys["integration/acme/"+file] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(text, "\n", end))}
+				}
+				b := loadAcme(t, fsys)
+				fixed, after := repair(t, b, fsys, manifest.RepairOptions{Slots: true})
+				if len(fixed.Files) != 2 || !manifest.Valid(manifest.Validate(after, manifest.Policy{})) {
+					t.Fatalf("%d files, and then %s", len(fixed.Files), list(manifest.Validate(after, manifest.Policy{})))
+				}
+				if predicted := fixed.After(b); predicted.Contract() != after.Contract() || !slices.Equal(predicted.Env(), after.Env()) {
+					t.Error("the repair says that it leaves something else than it does")
+				}
+				for _, f := range fixed.Files {
+					mended[f.Name+end] = string(f.New)
+				}
+			}
+			for _, file := range []string{name, "env.template"} {
+				file = "integration/acme/" + file
+				if want := strings.ReplaceAll(mended[file+"\n"], "\n", "\r\n"); mended[file+"\r\n"] != want {
+					t.Errorf("of a file with CRLF it makes\n%q\nwant\n%q", mended[file+"\r\n"], want)
+				}
+			}
+		})
+	}
 }
 
 func TestRepairRefusesWhatItCannotMend(t *testing.T) {

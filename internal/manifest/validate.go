@@ -27,7 +27,7 @@ type Policy struct {
 // Validate checks a bundle and answers its faults in the order of files and texts.
 // [Valid] says whether it may be used.
 func Validate(b *Bundle, policy Policy) []Fault {
-	c := &validator{checker: checker{faults: slices.Clone(b.faults), tidy: map[*document.Node]bool{}}, bundle: b, policy: policy, key: b.System.Key}
+	c := &validator{checker: checker{faults: slices.Concat(b.found, b.faults), tidy: map[*document.Node]bool{}}, bundle: b, policy: policy, key: b.System.Key}
 	c.references = c.path
 	files := append([]file{b.system}, b.data...)
 	for i, f := range files {
@@ -207,12 +207,8 @@ func (c *validator) checkCertification(p place) {
 func (c *validator) checkListed() {
 	for _, p := range c.bundle.system.place().get("dataSources").items() {
 		found := slices.ContainsFunc(c.bundle.DataSources, func(d DataSource) bool { return d.Key == p.text() })
-		for _, f := range c.bundle.data {
-			base := path.Base(f.name)
-			found = found || p.text() == base || p.text() == strings.TrimSuffix(base, path.Ext(base))
-		}
-		if !found {
-			c.fail(p, CodeUnresolved, "add its file, or remove the entry", "", "there is no data source %s", document.Quote(p.text()))
+		if !found && !slices.ContainsFunc(c.bundle.data, func(f file) bool { return f.named(p.text()) }) {
+			c.fail(p, CodeUnresolved, "name it by its key, add its document, or remove the entry", "", "there is no data source %s", document.Quote(p.text()))
 		}
 	}
 }
@@ -232,12 +228,15 @@ func (c *validator) address(p place) *url.URL {
 	if err == nil && (u.Host == "" || u.User != nil) {
 		return nil // the schema has told
 	}
+	if err == nil && u.Scheme != "https" && u.Scheme != "http" {
+		return nil // likewise
+	}
 	if err != nil || u.Hostname() != strings.ToLower(u.Hostname()) || u.Opaque != "" {
 		c.fail(p, CodeValue, "https://, a host in lower case, a path", "", "is not a valid address")
 		return nil
 	}
 	if u.Scheme != "https" && (c.policy.AllowPlain == nil || !c.policy.AllowPlain(u.Hostname())) {
-		c.fail(p, CodeValue, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW", "", "plain http is not open for this host")
+		c.fail(p, CodeValue, "use https; where the operator opened the host with CLAVIGER_EGRESS_ALLOW, validate with --plain-http "+u.Hostname(), "", "plain http is not open for this host")
 		return nil
 	}
 	return u
