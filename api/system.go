@@ -29,7 +29,7 @@ type SystemUploaded struct {
 
 // SystemChange is one difference between two versions of a manifest.
 type SystemChange struct {
-	Path     string `json:"path" example:"system/authentications/0/credential/variables/baseUrl"`
+	Path     string `json:"path" example:"system.authentications[default].credential.variables.baseUrl"`
 	Old      string `json:"old,omitempty"`
 	New      string `json:"new,omitempty"`
 	Security bool   `json:"security" doc:"Touches where a credential goes, which one it is, or what is checked"`
@@ -100,7 +100,7 @@ type Slot struct {
 	Object       string       `json:"object" enum:"slot"`
 	Key          string       `json:"key"`
 	Usage        string       `json:"usage" example:"api"`
-	Default      bool         `json:"default"`
+	Default      bool         `json:"default" doc:"Whether it is the one of its usage that is used"`
 	AuthType     string       `json:"authType" enum:"credential,apiProvider,none"`
 	Method       string       `json:"method,omitempty" example:"apikey"`
 	ConnectionID string       `json:"connectionId,omitempty"`

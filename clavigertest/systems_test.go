@@ -320,3 +320,86 @@ func TestASlotShowsItsCertificate(t *testing.T) {
 		t.Errorf("with its own: %+v %v, shown %d times", report, err, shown.Load())
 	}
 }
+
+// A slot whose credential is a provider's runs the system's operations, at the provider's
+// address and nowhere else.
+func TestAProvidersCredentialServesASystem(t *testing.T) {
+	vendor := acme.Start(t, crmAPIKey)
+	s := clavigertest.Start(t, clavigertest.Options{EgressAllow: vendor.Addr()})
+	c := s.Client(s.Key)
+	system := func(more string) json.RawMessage {
+		return json.RawMessage(`{"key": "borrower", "displayName": "Borrower", "type": "custom", "authentications": [
+			{"key": "default", "usage": "api", "authType": "apiProvider", "apiProviderKey": "the-provider"}` + more + `]}`)
+	}
+	source := json.RawMessage(strings.Replace(string(companiesSource(`{}`, "list")), "example-crm", "borrower", 1))
+	upload := func(more string) {
+		t.Helper()
+		if _, err := c.PutSystem(t.Context(), "borrower", api.SystemUpload{System: system(more), DataSources: []json.RawMessage{source}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func() error {
+		_, err := c.RunAction(t.Context(), api.RunAction{ActionIdentifier: "borrower.companies-list", SystemKey: "borrower"})
+		return err
+	}
+	upload("")
+	if err := run(); !client.HasCode(err, "provider_missing") || !strings.Contains(err.Error(), `"the-provider"`) {
+		t.Errorf("without the provider's connection: %v", err)
+	}
+	report, err := c.TestIntegration(t.Context(), "borrower")
+	if err != nil || report.Slots[0].Code != "provider_missing" {
+		t.Errorf("without the provider's connection: %+v %v", report, err)
+	}
+	if _, err := c.PutConnector(t.Context(), "acme", vendor.Document("acme")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreateConnection(t.Context(), api.CreateConnection{Connector: "acme", AuthMethod: "key", Name: "the-provider", Credentials: map[string]string{"apiKey": crmAPIKey}}); err != nil {
+		t.Fatal(err)
+	}
+	entity := &companies{}
+	vendor.Behave(entity.ServeHTTP)
+	if err := run(); err != nil {
+		t.Errorf("with it: %v", err)
+	}
+	tried, err := c.TestEndToEnd(t.Context(), "borrower", "companies")
+	if err != nil || outcome(tried) != "passed: list passed 200;" {
+		t.Errorf("end to end: %s %v", outcome(tried), err)
+	}
+	for _, r := range vendor.Received() {
+		if r.Header.Get("X-Api-Key") != crmAPIKey || !strings.HasPrefix(r.Target, acme.Base+"/") {
+			t.Errorf("the vendor was asked\n%s", r.Dump())
+		}
+	}
+	// The system has an address of its own, below the provider's or elsewhere.
+	worker := `, {"key": "worker", "usage": "syncExecution", "authType": "credential",
+		"credential": {"method": "apikey", "variables": {"baseUrl": "BASE"}, "security": {"apiKey": "kv://borrower/apiKey"}}}`
+	upload(strings.Replace(worker, "BASE", "http://"+vendor.Addr()+acme.Base+"/eu", 1))
+	if err := run(); err != nil {
+		t.Errorf("below the provider's address: %v", err)
+	}
+	if target := vendor.Last(t).Target; target != acme.Base+"/eu/companies" {
+		t.Errorf("the vendor was asked for %s", target)
+	}
+	upload(strings.Replace(worker, "BASE", "https://elsewhere.example", 1))
+	asked := len(vendor.Received())
+	if err := run(); !client.HasCode(err, "destination_mismatch") || len(vendor.Received()) != asked {
+		t.Errorf("at another address: %v", err)
+	}
+}
+
+func TestValidateSaysWhatAnUploadWouldSay(t *testing.T) {
+	s := clavigertest.Start(t, clavigertest.Options{})
+	c := s.Client(s.Key)
+	for _, x := range []struct{ address, key, code string }{
+		{"shop", "shop", ""}, {"shop", "other", "key_mismatch"}, {"github", "github", "reserved_key"},
+	} {
+		document := json.RawMessage(`{"key": "` + x.key + `", "displayName": "Shop", "type": "custom", "authentication": {"method": "none"}}`)
+		v, err := c.ValidateSystem(t.Context(), x.address, api.SystemDocuments{System: document})
+		if err != nil || v.Valid != (x.code == "") || !v.Valid && v.Faults[0].Code != x.code {
+			t.Errorf("%s under %s: %+v %v", x.key, x.address, v, err)
+		}
+		if _, err := c.PutSystem(t.Context(), x.address, api.SystemUpload{System: document, DryRun: true}); x.code == "" && err != nil || x.code != "" && !client.HasCode(err, x.code) {
+			t.Errorf("an upload of %s under %s: %v", x.key, x.address, err)
+		}
+	}
+}

@@ -75,6 +75,40 @@ func TestTheLadderWithoutValues(t *testing.T) {
 	}
 }
 
+// A slot that nobody has signed in for is not complete, and operations that no slot could
+// call are not proven.
+func TestTheLadderWithoutWhatPeopleOwe(t *testing.T) {
+	s := clavigertest.Start(t, clavigertest.Options{})
+	c := s.Client(s.Key)
+	up := func(slot string) {
+		t.Helper()
+		document := json.RawMessage(`{"key": "example-crm", "displayName": "CRM", "type": "custom", "authentications": [` + slot + `]}`)
+		source := companiesSource(`{"payloadTemplate":{"name":"Test"}}`, allOperations...)
+		if _, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: document, DataSources: []json.RawMessage{source}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setSecrets(t, c, "shared/id", "a_client_of_ours", "shared/secret", "its_own_secret_01", "shared/hook", crmHookKey)
+	up(`{"key": "people", "usage": "api", "authType": "credential", "credential": {"method": "oauth2",
+		"variables": {"baseUrl": "https://api.example.com", "tokenUrl": "https://api.example.com/token"}, "security": {"clientId": "kv://shared/id", "clientSecret": "kv://shared/secret"}}},
+		{"key": "second", "usage": "api", "authType": "none"}`)
+	if got := verifyTrust(t, c); got.Level != "BRONZE" || !strings.Contains(climbed(got), "SILVER slot people failed connection_pending") {
+		t.Errorf("before anybody signed in: %s", climbed(got))
+	}
+	report, err := c.TestIntegration(t.Context(), "example-crm")
+	if err != nil || report.Slots[0].Code != "connection_pending" || !strings.Contains(report.Slots[0].Message, "/console/systems/example-crm?tab=authentication") {
+		t.Errorf("before anybody signed in: %+v %v", report, err)
+	}
+	if slots := slotsOf(t, c); !slots[0].Default || slots[1].Default {
+		t.Errorf("the usage is served by: %+v", slots)
+	}
+	up(`{"key": "hooks", "usage": "webhookInbound", "authType": "credential", "credential": {"method": "hmac",
+		"variables": {"signatureHeader": "X-Signature-Of-Ours"}, "security": {"signingSecret": "kv://shared/hook"}}}`)
+	if got := verifyTrust(t, c); got.Level != "GOLD" || !strings.Contains(climbed(got), "PLATINUM endToEnd companies failed missing_slot") || !strings.Contains(got.Checks[len(got.Checks)-3].Message, "claviger repair example-crm --auth apikey") {
+		t.Errorf("without a slot for calls: %+v", got.Checks)
+	}
+}
+
 func TestACertificateEndsWithAnyChange(t *testing.T) {
 	source := companiesSource(`{"payloadTemplate":{"name":"Test"}}`, allOperations...)
 	_, _, c := crmWithCompanies(t, clavigertest.SQLite, source)

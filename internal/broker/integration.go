@@ -68,7 +68,7 @@ func (b *Broker) testSlot(ctx context.Context, c claviger.Caller, s *claviger.Sy
 	began := b.now()
 	id, err := b.slotConnection(ctx, c, s, slot)
 	if errors.Is(err, store.ErrNotFound) {
-		err = missingSlot(s.Key, slot.Usage)
+		err = missingProvider(slot)
 	}
 	if err == nil {
 		err = b.trySlot(ctx, c, id, slot, &out)
@@ -78,6 +78,9 @@ func (b *Broker) testSlot(ctx context.Context, c claviger.Caller, s *claviger.Sy
 		return out, nil
 	}
 	e := claviger.AsError(err)
+	if e.FineCode() == "connection_pending" {
+		e.Message = "Nobody has signed in at the vendor for this slot yet. That is done on " + b.SystemPage(s.Key)
+	}
 	if e.Kind == claviger.KindDenied || e.Kind == claviger.KindNotFound || e.Kind == claviger.KindUnavailable || e.Kind == claviger.KindInternal {
 		return out, err
 	}
@@ -105,7 +108,11 @@ func (b *Broker) trySlot(ctx context.Context, c claviger.Caller, id claviger.Con
 	if p.err != nil {
 		return p.err
 	}
-	if l.method.Test == nil && slot.Auth != claviger.SlotNone {
+	switch {
+	case l.method.Test != nil:
+	case slot.Auth == claviger.SlotNone:
+		out.Host, out.Message = "", "There was nothing to try: the slot has neither a credential nor an address."
+	default:
 		out.Status, out.Code, out.Message = slotSkipped, "no_test_endpoint", "The manifest names no test endpoint that lies below its base URL."
 	}
 	return nil

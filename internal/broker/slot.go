@@ -87,20 +87,34 @@ func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb
 	out := slotted{system: s, slot: *slot}
 	id, err := b.slotConnection(ctx, c, s, slot)
 	if errors.Is(err, store.ErrNotFound) {
-		err = b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
+		err = b.gate.Refuse(ctx, c, v, r, missingProvider(slot))
 	}
 	if err != nil {
 		return slotted{}, err
 	}
-	out.live, err = b.usableFor(ctx, c, v, id, u)
+	if out.live, err = b.usableFor(ctx, c, v, id, u); err == nil && slot.Auth == claviger.SlotAPIProvider {
+		out.live, err = b.lend(ctx, c, s, out.live)
+	}
 	return out, err
 }
 
 // missingSlot is the refusal where a system has nothing for a usage. Another usage's
 // credential is never taken instead.
 func missingSlot(system string, u claviger.Usage) *claviger.Error {
-	return claviger.Errorf(claviger.KindConflict, "missing_slot",
-		"The system %s has no slot with usage %s. Add one with: claviger repair %s --slots", system, u, system)
+	way := "Add one to its authentications."
+	switch u {
+	case claviger.UsageAPI:
+		way = "Add one with: claviger repair " + system + " --auth apikey"
+	case claviger.UsageWebhookInbound, claviger.UsageSyncExecution:
+		way = "Add one with: claviger repair " + system + " --slots"
+	}
+	return claviger.Errorf(claviger.KindConflict, "missing_slot", "The system %s has no slot with usage %s. %s", system, u, way)
+}
+
+// missingProvider is the refusal where a slot's provider is not there.
+func missingProvider(slot *claviger.Slot) *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "provider_missing",
+		"The slot %s uses the provider %q, and the system's workspace has no connection of that name. Connect one, and name it so.", slot.Key, slot.Provider)
 }
 
 // systemOf finds a system in the caller's reach, with its slots.

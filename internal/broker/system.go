@@ -184,10 +184,15 @@ func (b *Broker) checkedManifest(ctx context.Context, s claviger.Scope, key stri
 	if refusal := manifest.Refusal(faults); refusal != nil {
 		return nil, nil, refusal
 	}
+	return bundle, faults, underKey(bundle, key)
+}
+
+// underKey refuses a manifest under another key than its own.
+func underKey(bundle *manifest.Bundle, key string) error {
 	if bundle.System.Key != key {
-		return nil, nil, claviger.Invalid("system.key", "key_mismatch", "The manifest's key is %s, the address says %s.", quoted(bundle.System.Key), quoted(key))
+		return claviger.Invalid("system.key", "key_mismatch", "The manifest's key is %s, the address says %s.", quoted(bundle.System.Key), quoted(key))
 	}
-	return bundle, faults, nil
+	return nil
 }
 
 // parseManifest names the documents as a request's body does.

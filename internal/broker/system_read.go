@@ -71,8 +71,8 @@ func (b *Broker) SystemVersions(ctx context.Context, c claviger.Caller, key stri
 	return list, more, err
 }
 
-// ValidateSystem checks documents as an upload would, and changes nothing. Without
-// documents it checks those that are stored.
+// ValidateSystem checks documents as an upload under the key would, and changes nothing.
+// Without documents it checks those that are stored.
 func (b *Broker) ValidateSystem(ctx context.Context, c claviger.Caller, key string, in SystemDocuments) ([]SystemFault, error) {
 	if err := b.gate.Check(ctx, c, claviger.SystemsRead, orgWide(c, "system", key)); err != nil {
 		return nil, err
@@ -88,7 +88,34 @@ func (b *Broker) ValidateSystem(ctx context.Context, c claviger.Caller, key stri
 	if err != nil {
 		return nil, err
 	}
-	return manifest.Validate(parseManifest(in), policy), nil
+	bundle := parseManifest(in)
+	faults := manifest.Validate(bundle, policy)
+	if !manifest.Valid(faults) {
+		return faults, nil
+	}
+	refusal, err := b.refusalUnder(ctx, c.Scope, key, bundle)
+	return append(faults, refusal...), err
+}
+
+// refusalUnder answers why an upload would refuse a manifest without a fault under a key.
+func (b *Broker) refusalUnder(ctx context.Context, s claviger.Scope, key string, bundle *manifest.Bundle) ([]SystemFault, error) {
+	old, _, err := b.systemNow(ctx, s, key)
+	if err != nil {
+		return nil, err
+	}
+	pointer := "/key"
+	if err = underKey(bundle, key); err == nil && old.Version == 0 {
+		err = b.checkSystemKey(ctx, s, key)
+	}
+	if err == nil {
+		pointer = ""
+		_, _, err = b.compileManifest(bundle)
+	}
+	if !claviger.IsKind(err, claviger.KindInvalid) && !claviger.IsKind(err, claviger.KindConflict) {
+		return nil, err
+	}
+	e := claviger.AsError(err)
+	return []SystemFault{{File: "system", Line: 1, Column: 1, Pointer: pointer, Code: e.FineCode(), Message: e.Message, Severity: manifest.Error}}, nil
 }
 
 // RollbackSystem makes an older version's manifest the next version.
@@ -168,6 +195,7 @@ func (b *Broker) burySlots(ctx context.Context, tx *store.Tx, t *gate.Ticket, s 
 // SlotState is what may be known of a slot: never a value.
 type SlotState struct {
 	Slot       claviger.Slot
+	Serves     bool                 // of the slots of its usage it is the one that is used unless another is named
 	Connection *claviger.Connection // nil: there is none yet
 	Secrets    []SlotSecret         // in the order of their names
 	WebhookURL string               // of the usage webhookInbound
@@ -196,6 +224,7 @@ func (b *Broker) SystemSlots(ctx context.Context, c claviger.Caller, key string)
 		if out[i], err = b.slotState(ctx, c, &s, slots[i]); err != nil {
 			return nil, err
 		}
+		out[i].Serves = pick(slots, slots[i].Usage, "").Key == slots[i].Key
 	}
 	return out, nil
 }

@@ -224,9 +224,13 @@ func (l *ladder) silver(ctx context.Context) error {
 		at := slices.IndexFunc(s.Secrets, func(x SlotSecret) bool { return !x.HasValue })
 		switch {
 		case s.Connection == nil:
-			l.add(levelSilver, "slot", s.Slot.Key, slotFailed, "missing_slot", "No connection serves the slot.")
+			e := missingProvider(&s.Slot)
+			l.add(levelSilver, "slot", s.Slot.Key, slotFailed, e.FineCode(), e.Message)
 		case at >= 0:
 			l.add(levelSilver, "slot", s.Slot.Key, slotFailed, "secret_missing", "No value is stored at kv://"+s.Secrets[at].Path+".")
+		case s.Connection.Status.Refusal() != nil:
+			e := s.Connection.Status.Refusal()
+			l.add(levelSilver, "slot", s.Slot.Key, slotFailed, e.FineCode(), e.Message)
 		case s.Connection.Health == claviger.HealthUnhealthy:
 			l.add(levelSilver, "slot", s.Slot.Key, slotFailed, "unhealthy", "The slot's credential does not work.")
 		default:
@@ -260,6 +264,11 @@ func (l *ladder) endToEnd(ctx context.Context, d *manifest.DataSource) error {
 		return nil
 	}
 	report, err := l.b.endToEnd(ctx, l.c, l.system.Key, d)
+	if claviger.IsKind(err, claviger.KindConflict) { // there is no slot that could be called through
+		e := claviger.AsError(err)
+		l.add(levelPlatinum, "endToEnd", d.Key, slotFailed, e.FineCode(), e.Message)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func systemFault(f broker.SystemFault) api.SystemFault {
 
 func slot(x broker.SlotState) api.Slot {
 	out := api.Slot{
-		Object: "slot", Key: x.Slot.Key, Usage: string(x.Slot.Usage), Default: x.Slot.Default, AuthType: string(x.Slot.Auth), Method: x.Slot.Method,
+		Object: "slot", Key: x.Slot.Key, Usage: string(x.Slot.Usage), Default: x.Serves, AuthType: string(x.Slot.Auth), Method: x.Slot.Method,
 		ConnectionID: string(x.Slot.Connection), HealthStatus: string(claviger.HealthUnknown), WebhookURL: x.WebhookURL,
 		Secrets: each(x.Secrets, func(v broker.SlotSecret) api.SlotSecret {
 			return api.SlotSecret{Name: v.Name, Reference: kv(v.Path), HasValue: v.HasValue, SetAt: maybe(v.SetAt)}
