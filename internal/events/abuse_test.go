@@ -73,6 +73,7 @@ func slow(t *testing.T, r *room) {
 	rec.answers(func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() })
 	hanging, _ := r.endpoint(rec.URL)
 	working, _ := r.endpoint(good.URL)
+	r.limit = 5 * time.Second // what works needs milliseconds
 	r.start()
 	r.emit(claviger.EventConnectionUpdated)
 	r.delivery(working, status(claviger.DeliverySucceeded))

@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests; nothing takes nearly as long.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // onEngines runs a test in a room on an empty database of each engine.
 func onEngines(t *testing.T, test func(t *testing.T, r *room)) {
@@ -62,6 +62,7 @@ type room struct {
 	roots  *x509.CertPool
 	dialed atomic.Int64
 	allow  string
+	limit  time.Duration // of an attempt
 }
 
 func (r *room) now() time.Time       { return time.UnixMilli(r.at.Load()).UTC() }
@@ -69,7 +70,7 @@ func (r *room) pass(d time.Duration) { r.at.Add(d.Milliseconds()) }
 
 func newRoom(t *testing.T, url string) *room {
 	t.Helper()
-	r := &room{t: t, url: url, roots: x509.NewCertPool(), allow: "127.0.0.1"}
+	r := &room{t: t, url: url, roots: x509.NewCertPool(), allow: "127.0.0.1", limit: patience}
 	r.at.Store(time.Now().UnixMilli())
 	var err error
 	if r.db, err = store.Open(t.Context(), store.Config{URL: url, Now: r.now}); err != nil {
@@ -151,7 +152,7 @@ func (r *room) start() {
 	r.t.Cleanup(client.Close)
 	var queue *jobs.Queue
 	r.events = events.New(events.Config{
-		Store: r.db, Secrets: r.vault, Egress: client, Now: r.now, Timeout: 2 * time.Second,
+		Store: r.db, Secrets: r.vault, Egress: client, Now: r.now, Timeout: r.limit,
 		Insert: func(ctx context.Context, tx *store.Tx, kind string, args any, o jobs.Options) error {
 			return queue.Insert(ctx, tx, kind, args, o)
 		},

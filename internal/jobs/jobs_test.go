@@ -263,7 +263,7 @@ func TestAbuse_242_StopLetsJobsFinishAndPutsTheOthersBack(t *testing.T) {
 				return nil
 			}},
 		}
-		r := start(t, url, jobs.Config{Workers: 2 * total, Kinds: kinds, Grace: 300 * time.Millisecond})
+		r := start(t, url, jobs.Config{Workers: 2 * total, Kinds: kinds, Grace: 3 * time.Second})
 		for i := range total {
 			r.insert("short", fmt.Sprint("short ", i), jobs.Options{})
 			r.insert("long", fmt.Sprint("long ", i), jobs.Options{})

@@ -120,7 +120,7 @@ func TestAbuse_076_WasItSent_Late(t *testing.T) {
 	if a.Outcome != oauth.Uncertain || code(t, a.Err) != "canceled" {
 		t.Errorf("left: %s, %v", a.Outcome, a.Err)
 	}
-	short := newKit(t, oauthserver.Policy{Rotates: true}, func(o *claviger.OAuth) { o.Refresh.Timeout = 300 * time.Millisecond })
+	short := newKit(t, oauthserver.Policy{Rotates: true}, func(o *claviger.OAuth) { o.Refresh.Timeout = 2 * time.Second })
 	short.server.Next(oauthserver.Fault{Hold: make(chan struct{})})
 	if a := short.refreshWith(t, short.server.Grant("a")); a.Outcome != oauth.Uncertain || code(t, a.Err) != "upstream_timeout" {
 		t.Errorf("late: %s, %v", a.Outcome, a.Err)
