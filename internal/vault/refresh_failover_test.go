@@ -285,7 +285,7 @@ func (n *node) insist(conn claviger.Connection, sealed claviger.Sealed) string {
 	n.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		token, err := n.useRow(n.t.Context(), conn, sealed)
 		if err == nil {

@@ -126,7 +126,7 @@ func (s *stand) openSkewed(r vault.Refresh, ahead time.Duration) *node {
 	}
 	s.nodes = append(s.nodes, n)
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(n.vault.Close(ctx), n.gate.Close(ctx), n.db.Close()); err != nil {
 			s.t.Error(err)
@@ -314,7 +314,7 @@ func (s *stand) announced(event claviger.EventType) bool {
 // end.
 func (n *node) flushed(id claviger.ConnectionID) []claviger.Entry {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
 	for tick := time.NewTicker(gate.Window); ; {
 		list, err := n.db.Ledger(ctx, n.caller.Scope, store.LedgerFilter{Connection: id, Verb: claviger.ConnectionsRefresh}, store.Page{Limit: 100})

@@ -53,7 +53,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); <-tick.C {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -69,7 +69,7 @@ func (s *stand) spill(id claviger.ConnectionID, folder string) string {
 	cmd, out := s.spawnWith(id, "", folder)
 	select {
 	case <-reached:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		s.t.Fatalf("the child sent nothing: %s", out)
