@@ -29,6 +29,9 @@ func Build(t testing.TB, tags string) Program {
 	return p
 }
 
+// Path answers where the program lies.
+func (p Program) Path() string { return p.path }
+
 // Run runs the program to its end, in an environment that has nothing but env, and
 // answers its exit code and what it printed.
 func (p Program) Run(t testing.TB, env []string, stdin string, args ...string) (code int, output string) {

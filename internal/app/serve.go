@@ -15,11 +15,16 @@ const grace = 30 * time.Second
 
 // Ports are the two addresses of an instance, taken and not yet answered on: who
 // connects waits.
-type Ports struct{ api, admin net.Listener }
+type Ports struct {
+	api, admin net.Listener
+	bare       error // why the process can still be dumped, if it can
+}
 
 // Bind takes the addresses of the settings. It comes before Open: an address that is
-// taken then stops a start that has changed nothing. Port 0 gets a free one.
+// taken then stops a start that has changed nothing. Port 0 gets a free one. From here on
+// the memory of the process, which keys come into next, is closed to others.
 func Bind(s Settings) (*Ports, error) {
+	bare := harden()
 	c := Config{Settings: s}
 	c.fill()
 	api, err := net.Listen("tcp", c.Addr)
@@ -30,7 +35,7 @@ func Bind(s Settings) (*Ports, error) {
 	if err != nil {
 		return nil, errors.Join(badSetting("admin.addr", "the address cannot be listened on: "+c.AdminAddr).With(err), api.Close())
 	}
-	return &Ports{api, admin}, nil
+	return &Ports{api, admin, bare}, nil
 }
 
 // Close gives the addresses back, of an instance that could not be opened.
@@ -48,8 +53,8 @@ type Listening struct {
 
 // Serve answers on the addresses, which it closes in the end.
 func (a *App) Serve(on *Ports) *Listening {
-	if err := harden(); err != nil {
-		a.log.Warn("the process can still be dumped", "error", err)
+	if on.bare != nil {
+		a.log.Warn("the process can still be dumped", "error", on.bare)
 	}
 	l := &Listening{app: a, api: on.api, admin: on.admin, failed: make(chan error, 2)}
 	l.server = [2]*http.Server{wire.NewServer(a.handler, a.log), wire.NewServer(a.admin, a.log)}
