@@ -273,7 +273,7 @@ func TestAbuse_001_EveryRouteTimesEveryCaller(t *testing.T) {
 		})
 		db := database(t, m.Server)
 		all := slices.DeleteFunc(tables(t, m.Server, db), func(name string) bool {
-			return slices.Contains([]string{"ledger", "streams", "checkpoints", "changes", "call_usage", "goose_db_version", "idempotency", "event_deliveries"}, name) ||
+			return slices.Contains([]string{"ledger", "streams", "checkpoints", "changes", "call_usage", "goose_db_version", "idempotency", "event_deliveries", "workers"}, name) ||
 				strings.HasPrefix(name, "river_") // the queue works by itself, and deliveries are tried by it
 		})
 		rows := func() (out []string) {

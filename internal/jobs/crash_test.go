@@ -16,25 +16,26 @@ import (
 // childVariable makes this test program a process that takes a job and never ends it.
 const childVariable = "CLAVIGER_TEST_JOBS_CHILD"
 
-// child works on a database as if an hour ago, says which job it has begun, and waits
-// to be killed.
+// child takes a job of each kind, says so, and waits to be killed. Of the kind once
+// nobody may try a second time.
 func child(url string) {
 	ctx := context.Background()
-	then := time.Now().Add(-time.Hour)
-	now := func() time.Time { return then }
-	db, err := store.Open(ctx, store.Config{URL: url, Now: now})
+	db, err := store.Open(ctx, store.Config{URL: url, Now: time.Now})
 	if err != nil {
 		panic(err.Error())
 	}
-	q, err := jobs.New(jobs.Config{Store: db, Now: now, Kinds: map[string]jobs.Kind{"fragile": {Run: func(_ context.Context, j jobs.Job) error {
+	hold := func(_ context.Context, j jobs.Job) error {
 		fmt.Println(text(j))
 		select {}
-	}}}})
+	}
+	q, err := jobs.New(jobs.Config{Store: db, Beat: crashBeat, Kinds: map[string]jobs.Kind{"fragile": {Run: hold}, "once": {Run: hold, Attempts: 1}}})
 	if err != nil {
 		panic(err.Error())
 	}
-	if err := insert(ctx, db, q, "fragile", "taken", jobs.Options{}); err != nil {
-		panic(err.Error())
+	for _, kind := range []string{"fragile", "once"} {
+		if err := insert(ctx, db, q, kind, "taken", jobs.Options{}); err != nil {
+			panic(err.Error())
+		}
 	}
 	if err := q.Start(ctx); err != nil {
 		panic(err.Error())
@@ -42,9 +43,28 @@ func child(url string) {
 	select {}
 }
 
+// crashBeat is how often the processes of these tests say that they are alive.
+const crashBeat = 500 * time.Millisecond
+
+// Whatever River's own patience, what a process held when it was killed is taken up when
+// it has not been heard of for three beats, and what a living one holds is not.
 func TestAbuse_230_AKilledProcessLosesNoJob(t *testing.T) {
 	onEngines(t, func(t *testing.T, url string) {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		done, held, release := make(chan string, 10), make(chan int, 10), make(chan struct{})
+		kinds := map[string]jobs.Kind{
+			"fragile": recorder(done),
+			"once":    {Attempts: 1, Run: recorder(done).Run},
+			"long":    {Run: func(_ context.Context, j jobs.Job) error { held <- j.Attempt; <-release; return nil }},
+		}
+		// It is alive, and has no hand free for what the other process is to take.
+		living := start(t, url, jobs.Config{Rescue: 24 * time.Hour, Beat: time.Minute, Kinds: kinds, Workers: 1})
+		living.insert("long", "held", jobs.Options{})
+		if n := receive(t, held); n != 1 {
+			t.Fatalf("attempt %d", n)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		t.Cleanup(cancel)
+		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env = append(os.Environ(), childVariable+"="+url)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -55,24 +75,26 @@ func TestAbuse_230_AKilledProcessLosesNoJob(t *testing.T) {
 			t.Fatal(err)
 		}
 		line := bufio.NewScanner(out)
-		if !line.Scan() || line.Text() != "taken" {
-			t.Fatalf("the other process said %q", line.Text())
+		for range 2 {
+			if !line.Scan() || line.Text() != "taken" {
+				t.Fatalf("the other process said %q", line.Text())
+			}
 		}
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		done := make(chan string, 10)
-		r := start(t, url, jobs.Config{Rescue: 2 * time.Minute, Kinds: map[string]jobs.Kind{"fragile": {
-			Backoff: func(int) time.Duration { return 0 },
-			Run:     recorder(done).Run,
-		}}})
+		r := start(t, url, jobs.Config{Rescue: 24 * time.Hour, Beat: crashBeat, Kinds: kinds})
 		if got := receive(t, done); got != "taken" {
 			t.Errorf("%q ran", got)
 		}
 		r.waitState("fragile", "completed")
-		if n := len(done); n != 0 {
-			t.Errorf("it ran %d times more", n)
+		r.waitState("once", "discarded")
+		r.waitState("long", "running")
+		close(release)
+		r.waitState("long", "completed")
+		if len(done) != 0 || len(held) != 0 {
+			t.Errorf("%d and %d ran once more", len(done), len(held))
 		}
 	})
 }

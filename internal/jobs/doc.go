@@ -4,7 +4,8 @@
 // A job is inserted in the transaction of the change that wants it ([Queue.Insert]),
 // so that neither is ever there without the other, and lives in the same database. It
 // runs at least once: a process that is killed leaves its jobs running in name only,
-// and they are taken up again after [Config.Rescue]. Whatever a job does must
+// and they are taken up by others when it has missed three beats ([Config.Beat]). A
+// process that was only asleep may meet them when it wakes. Whatever a job does must
 // therefore be safe to do twice. A job that fails comes again on its kind's schedule
 // until its attempts are used up, and is then discarded; one that panics or hangs
 // fails like any other and disturbs no one else.

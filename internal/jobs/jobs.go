@@ -67,10 +67,14 @@ type Config struct {
 	// Workers is how many jobs run at the same time for each database; DefaultWorkers
 	// if zero.
 	Workers int
-	// Rescue is how long after its start a job that nobody finished is taken up
-	// again; at least twice the longest timeout, which is the default. Attempts older
-	// than this that are still under way may meet their successor.
+	// Rescue is how long after its start a job that nobody finished is taken up again,
+	// although its process is alive; at least twice the longest timeout, which is the
+	// default. Attempts older than this that are still under way may meet their successor.
 	Rescue time.Duration
+	// Beat is how often a process says that it is alive. When it has not for three
+	// beats, its jobs are taken up by others, or by itself after a new start. Five
+	// seconds if zero.
+	Beat time.Duration
 	// Grace is how long [Queue.Stop] lets running jobs finish before their contexts
 	// end; ten seconds if zero.
 	Grace time.Duration
@@ -85,15 +89,20 @@ type Config struct {
 
 // Queue inserts and runs jobs. It may be used by many goroutines.
 type Queue struct {
+	db      *store.DB
 	engines map[claviger.RegionID]engine
 	order   []engine
 	kinds   map[string]Kind
+	beat    time.Duration
 	log     *slog.Logger
+	heart   heart
 }
 
 // engine is River on one database.
 type engine interface {
+	id() string
 	insert(ctx context.Context, tx store.QueueTx, a args, o Options) error
+	takeOver(ctx context.Context, tx store.QueueTx, gone []string) (int, error)
 	start(ctx context.Context) error
 	stop(ctx context.Context, hard bool) error
 }
@@ -104,7 +113,7 @@ func New(c Config) (*Queue, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c = withDefaults(c)
-	q := &Queue{engines: map[claviger.RegionID]engine{}, kinds: c.Kinds, log: c.Log}
+	q := &Queue{db: c.Store, engines: map[claviger.RegionID]engine{}, kinds: c.Kinds, beat: c.Beat, log: c.Log}
 	for _, db := range c.Store.QueueDBs() {
 		e, err := open(db, q.settings(c, db.Place), q, c.Now)
 		if err != nil {
@@ -126,6 +135,9 @@ func withDefaults(c Config) Config {
 	}
 	if c.Rescue == 0 {
 		c.Rescue = 2 * longest
+	}
+	if c.Beat == 0 {
+		c.Beat = 5 * time.Second
 	}
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
@@ -161,6 +173,9 @@ func (q *Queue) Insert(ctx context.Context, tx *store.Tx, kind string, in any, o
 
 // Start works until [Queue.Stop] or the end of ctx.
 func (q *Queue) Start(ctx context.Context) error {
+	if err := q.startHeart(ctx); err != nil {
+		return fmt.Errorf("jobs: %w", err)
+	}
 	for _, e := range q.order {
 		if err := e.start(ctx); err != nil {
 			return errors.Join(fmt.Errorf("jobs: %w", err), q.Stop(context.WithoutCancel(ctx)))
@@ -186,7 +201,9 @@ func (q *Queue) stop(ctx context.Context, hard bool) error {
 	for range q.order {
 		all = append(all, <-results)
 	}
-	return errors.Join(all...)
+	err := errors.Join(all...)
+	q.stopHeart(ctx, err == nil)
+	return err
 }
 
 // Backoff answers the usual pause after the n-th failure: 5 s, 20 s, 80 s, ... up to

@@ -42,6 +42,7 @@ func unfinished() []rivertype.JobState {
 
 // riverEngine is a River client; T is the transaction type of its driver.
 type riverEngine[T any] struct {
+	driver riverdriver.Driver[T]
 	client *river.Client[T]
 	of     func(store.QueueTx) T
 	kinds  map[string]Kind
@@ -67,7 +68,7 @@ func newEngine[T any](d riverdriver.Driver[T], c *river.Config, q *Queue, now fu
 	if now == nil {
 		now = time.Now
 	}
-	return &riverEngine[T]{client: client, of: of, kinds: q.kinds, now: now, close: closing}, nil
+	return &riverEngine[T]{driver: d, client: client, of: of, kinds: q.kinds, now: now, close: closing}, nil
 }
 
 func (e *riverEngine[T]) insert(ctx context.Context, tx store.QueueTx, a args, o Options) error {
@@ -81,6 +82,8 @@ func (e *riverEngine[T]) insert(ctx context.Context, tx store.QueueTx, a args, o
 	_, err := e.client.InsertTx(ctx, e.of(tx), a, opts)
 	return err
 }
+
+func (e *riverEngine[T]) id() string { return e.client.ID() }
 
 func (e *riverEngine[T]) start(ctx context.Context) error { return e.client.Start(ctx) }
 
