@@ -131,7 +131,7 @@ func TestAbuse_173_WireShapesHoldNoSecret(t *testing.T) {
 func scopeless() map[string]string {
 	plumbing := map[string]string{
 		"opens, closes or describes the database":                                "Close Ready Engine Regions RegionOf Places PlaceOf InTx",
-		"lends a database or a transaction to the job queue, which keeps ids":    "QueueDBs Queue",
+		"lends a database or a transaction to the job queue, which keeps ids":    "QueueDBs Queue BeatWorker ForgetWorker",
 		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID ConnectSessionByHash",
 		"a command line belongs to nobody before a person has let it in":         "CreateLogin LoginByCode LoginByUserCode UpdateLogin",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
