@@ -3,7 +3,6 @@ package clavigertest_test
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/acme"
+	"claviger/clavigertest/resolver"
 )
 
 // tenants is a vendor that gives each of its customers a host name, and a server that has
@@ -19,8 +19,7 @@ import (
 func tenants(t *testing.T, engine clavigertest.Engine) *connected {
 	t.Helper()
 	c := &connected{vendor: acme.StartTLS(t, "ak_of_the_tenant"), secret: "ak_of_the_tenant"}
-	loopback := netip.MustParseAddr("127.0.0.1")
-	names := clavigertest.Names(t, map[string]netip.Addr{"good.example.com": loopback, "evil.example.com": loopback})
+	names := resolver.Of(t, map[string][]string{"good.example.com": {"127.0.0.1"}, "evil.example.com": {"127.0.0.1"}})
 	c.Server = clavigertest.Start(t, clavigertest.Options{Engine: engine, EgressAllow: "127.0.0.1", Resolver: names, RootCAs: c.vendor.Roots()})
 	_, port, err := net.SplitHostPort(c.vendor.Addr())
 	if err != nil {
@@ -87,7 +86,7 @@ func TestAbuse_112_AnotherOriginNeedsTheSecretAgain(t *testing.T) {
 		exec(t, db, "UPDATE connections SET settings = $1 WHERE id = $2", strings.Replace(settings, "good", "evil", 1), c.id)
 		exec(t, db, "UPDATE connections SET destination = replace(destination, 'good', 'evil') WHERE id = $1", c.id)
 		again := c.Options()
-		again.Resolver = clavigertest.Names(t, map[string]netip.Addr{"evil.example.com": netip.MustParseAddr("127.0.0.1")})
+		again.Resolver = resolver.Of(t, map[string][]string{"evil.example.com": {"127.0.0.1"}})
 		again.RootCAs = c.vendor.Roots()
 		key := c.Key
 		c.Stop()
