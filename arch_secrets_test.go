@@ -180,7 +180,7 @@ func missingScope(s *source) (out []string) {
 				continue
 			}
 			recv := lastName(deref(f.Recv.List[0].Type))
-			if (recv == "DB" || recv == "Tx") && !takesScope(s, f) {
+			if (recv == "DB" || recv == "Tx") && !takes(s, f, module+".Scope") {
 				out = append(out, s.at(f.Pos())+": "+f.Name.Name)
 			}
 		}
@@ -188,7 +188,89 @@ func missingScope(s *source) (out []string) {
 	return out
 }
 
-// The two rules above are worth something only if they find what they look for.
+// ticketless are the exported methods of the vault that answer something secret and take
+// no Ticket of the gate, which every other does, and why.
+func ticketless() map[string]string {
+	return map[string]string{
+		"OpenEventSecret": "claviger's own secret; it signs what was decided and recorded when it happened",
+		"OpenInstance":    "the instance's own keys, which no caller asks for",
+		"SealInstance":    "the bytes that it answers are a ciphertext",
+		"Issued":          "arranges tokens that it is given",
+		"SubjectOf":       "asks the gate for a ticket itself",
+	}
+}
+
+func TestArchitecture_RevealingTakesATicket(t *testing.T) {
+	for _, s := range load(t).packages {
+		if s.ImportPath != internal+"vault" {
+			continue
+		}
+		found := unadmitted(s)
+		for name, at := range found {
+			if ticketless()[name] == "" {
+				t.Errorf("%s: %s answers something secret and takes no *gate.Ticket: nobody has decided on that use, and nobody will know of it", at, name)
+			}
+		}
+		for name := range ticketless() {
+			if found[name] == "" {
+				t.Errorf("%s needs no exception any more", name)
+			}
+		}
+	}
+}
+
+// unadmitted answers the exported methods of Vault that answer something secret and take no
+// ticket, with their places.
+func unadmitted(s *source) map[string]string {
+	out := map[string]string{}
+	for _, file := range s.files {
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || !f.Name.IsExported() || lastName(deref(f.Recv.List[0].Type)) != "Vault" || takes(s, f, internal+"gate.Ticket") {
+				continue
+			}
+			for v := range s.info.Defs[f.Name].(*types.Func).Signature().Results().Variables() {
+				if secret(v.Type(), 4) {
+					out[f.Name.Name] = s.at(f.Pos())
+				}
+			}
+		}
+	}
+	return out
+}
+
+// secret reports whether a value of the type is, or holds, bytes or a Secret. A Sealed may
+// be seen.
+func secret(t types.Type, depth int) bool {
+	if depth == 0 {
+		return false
+	}
+	if named, ok := types.Unalias(t).(*types.Named); ok {
+		switch objectName(named.Obj()) {
+		case module + ".Secret":
+			return true
+		case module + ".Sealed":
+			return false
+		}
+	}
+	switch u := t.Underlying().(type) {
+	case *types.Pointer:
+		return secret(u.Elem(), depth)
+	case *types.Slice:
+		return types.Identical(u.Elem(), types.Typ[types.Byte]) || secret(u.Elem(), depth)
+	case *types.Map:
+		return secret(u.Elem(), depth)
+	case *types.Struct:
+		for f := range u.Fields() {
+			if secret(f.Type(), depth-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// The rules above are worth something only if they find what they look for.
 func TestArchitecture_SecretAndScopeRulesBite(t *testing.T) {
 	p := load(t)
 	compile := func(src string) *source {
@@ -222,6 +304,18 @@ func TestArchitecture_SecretAndScopeRulesBite(t *testing.T) {
 			t.Errorf("%s: found %v, want %d", src, got, want)
 		}
 	}
+	for src, want := range map[string]int{
+		`type Vault struct{}; func (*Vault) A() claviger.Secret { panic(0) }`:                           1,
+		`type Vault struct{}; func (*Vault) A() ([]byte, error) { panic(0) }; var _ claviger.Secret`:    1,
+		`type Vault struct{}; func (*Vault) A() map[string][]struct{ S *claviger.Secret } { panic(0) }`: 1,
+		`type Vault struct{}; func (*Vault) A() (claviger.Sealed, error) { panic(0) }`:                  0,
+		`type Vault struct{}; func (*Vault) a() claviger.Secret { panic(0) }`:                           0,
+		`type T struct{}; func (*T) A() claviger.Secret { panic(0) }`:                                   0,
+	} {
+		if got := unadmitted(compile(src)); len(got) != want {
+			t.Errorf("%s: found %v, want %d", src, got, want)
+		}
+	}
 }
 
 func deref(e ast.Expr) ast.Expr {
@@ -231,13 +325,18 @@ func deref(e ast.Expr) ast.Expr {
 	return e
 }
 
-func takesScope(s *source, f *ast.FuncDecl) bool {
+// takes reports whether a function has a parameter of the type, or a pointer to it.
+func takes(s *source, f *ast.FuncDecl, name string) bool {
 	obj, ok := s.info.Defs[f.Name].(*types.Func)
 	if !ok {
 		return false
 	}
 	for v := range obj.Signature().Params().Variables() {
-		if named, ok := types.Unalias(v.Type()).(*types.Named); ok && objectName(named.Obj()) == module+".Scope" {
+		t := types.Unalias(v.Type())
+		if p, ok := t.(*types.Pointer); ok {
+			t = types.Unalias(p.Elem())
+		}
+		if named, ok := t.(*types.Named); ok && objectName(named.Obj()) == name {
 			return true
 		}
 	}
