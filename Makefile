@@ -17,7 +17,7 @@ PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
 
-.PHONY: help build test lint bench microbench fuzz run race soak postgres node chromium keyring
+.PHONY: help build test lint bench microbench fuzz run race soak soak-page soak-kills soak-connecting soak-callers soak-calls postgres node chromium keyring
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  \1\t/' | expand -t 12
@@ -82,6 +82,30 @@ run: ## a server with a sample connection, in a temporary folder
 race: postgres node ## the tests again and again, with the race detector, for ROUNDS rounds (10)
 	CGO_ENABLED=1 $(GO) run ./clavigertest/postgres/cmd/postgres -- $(GO) test -race -count $(ROUNDS) -timeout 12h ./...
 
-soak: postgres ## thousands of kills and of callers at once, into docs/soak.md
-	CLAVIGER_SOAK=$(CURDIR)/docs/soak.md $(GO) run ./clavigertest/postgres/cmd/postgres -fast -- \
-	  $(GO) test -count 1 -p 1 -parallel 8 -timeout 2h -v -run '^TestAbuse_(228_Killed|071_072_Callers|217_233_Killed)' ./internal/vault ./clavigertest
+# One after the other, each with its own deadline; a part that is through has written its
+# section. With SHARE below 100 only as many percent of the rounds, into a copy of the page.
+SHARE     ?= 100
+SOAK_PAGE := $(if $(filter 100,$(SHARE)),$(CURDIR)/docs/soak.md,$(BIN)/soak.md)
+soaking    = CLAVIGER_SOAK=$(SOAK_PAGE) CLAVIGER_SOAK_SHARE=$(SHARE) $(GO) run ./clavigertest/postgres/cmd/postgres -fast -- \
+  $(GO) test -count 1 -parallel 8 -timeout 2h -v -run
+
+soak: ## thousands of kills and of callers at once, into docs/soak.md; SHARE=2: two percent
+	@$(MAKE) --no-print-directory soak-kills
+	@$(MAKE) --no-print-directory soak-connecting
+	@$(MAKE) --no-print-directory soak-callers
+	@$(MAKE) --no-print-directory soak-calls
+
+soak-page: postgres
+	@[ "$(SHARE)" = 100 ] || { mkdir -p $(BIN); [ $(SOAK_PAGE) -nt docs/soak.md ] || cp docs/soak.md $(SOAK_PAGE); }
+
+soak-kills: soak-page
+	$(soaking) '^TestAbuse_228_Killed' ./internal/vault
+
+soak-connecting: soak-page
+	$(soaking) '^TestAbuse_229_Killed' ./clavigertest
+
+soak-callers: soak-page
+	$(soaking) '^TestAbuse_071_072_Callers' ./clavigertest
+
+soak-calls: soak-page
+	$(soaking) '^TestAbuse_217_233_Killed' ./clavigertest

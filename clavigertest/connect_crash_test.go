@@ -15,6 +15,7 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/oauthserver"
+	"claviger/clavigertest/soak"
 	"claviger/client"
 )
 
@@ -94,6 +95,14 @@ type flowAttempt struct {
 	browser *browser
 	back    string // what the browser brought back, as path and query
 	code    string // that was shown before the end; empty if none was
+}
+
+// fate is what becomes of the attempt.
+func (p flowPlace) fate(late bool) fate {
+	if late {
+		return p.late
+	}
+	return p.again
 }
 
 // flowURL is what browsers see. Their cookies do not tell ports apart.
@@ -287,10 +296,7 @@ func (w *flowWorld) settle(t *testing.T, late bool) {
 	patiently(t, "every flow is over", func() bool { w.App.Sweep(t.Context()); return w.unsettled(t) == 0 })
 	alive := 0
 	for _, a := range w.attempts {
-		want, status := a.again, w.status(t, a.conn.ID)
-		if late {
-			want = a.late
-		}
+		want, status := a.fate(late), w.status(t, a.conn.ID)
 		if (status == "active") != (want == completed) || status != "active" && status != "pending" {
 			t.Errorf("%s: the connection is %s, it should have %s", a.at, status, want)
 		}
@@ -340,30 +346,50 @@ func TestAbuse_229_KilledWhileConnecting(t *testing.T) {
 		}
 	}
 	program := clavigertest.Build(t, "failpoints")
+	count := &flowTally{counts: map[flowCell]map[fate]int{}}
+	rounds := soak.Rounds(t, 1, flowRounds)
 	t.Run("on", func(t *testing.T) {
 		clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 			for _, late := range []bool{false, true} {
 				t.Run(fmt.Sprintf("code, late %t", late), func(t *testing.T) {
 					t.Parallel()
-					w := newFlowWorld(t, engine, false)
-					w.Stop()
-					for _, p := range codePlaces {
-						w.kill(t, program, p)
+					for round := range rounds {
+						t.Run(fmt.Sprint(round), func(t *testing.T) { killWithCode(t, program, engine, late, count) })
 					}
-					w.settle(t, late)
 				})
 			}
-			// A database each: a queue whose leader was killed waits for another one.
 			for i, p := range devicePlaces {
-				late := (i%2 == 0) == (engine == clavigertest.SQLite)
-				t.Run(fmt.Sprintf("device, late %t, %s", late, p.at), func(t *testing.T) {
+				t.Run("device, "+p.at, func(t *testing.T) {
 					t.Parallel()
-					w := newFlowWorld(t, engine, true)
-					w.Stop()
-					w.kill(t, program, p)
-					w.settle(t, late)
+					for round := range rounds {
+						late := (i+round)%2 == 0 == (engine == clavigertest.SQLite)
+						t.Run(fmt.Sprintf("%d, late %t", round, late), func(t *testing.T) { killWithDevice(t, program, engine, p, late, count) })
+					}
 				})
 			}
 		})
 	})
+	text := count.markdown()
+	t.Logf("\n%s", text)
+	soak.Write(t, "connecting", text)
+}
+
+func killWithCode(t *testing.T, program clavigertest.Program, engine clavigertest.Engine, late bool, count *flowTally) {
+	w := newFlowWorld(t, engine, false)
+	w.Stop()
+	for _, p := range codePlaces {
+		w.kill(t, program, p)
+	}
+	w.settle(t, late)
+	count.add(t, w, late)
+}
+
+// killWithDevice has a database for one kill: a queue whose leader was killed waits for
+// another one.
+func killWithDevice(t *testing.T, program clavigertest.Program, engine clavigertest.Engine, p flowPlace, late bool, count *flowTally) {
+	w := newFlowWorld(t, engine, true)
+	w.Stop()
+	w.kill(t, program, p)
+	w.settle(t, late)
+	count.add(t, w, late)
 }

@@ -46,8 +46,8 @@ func tokenLife() time.Duration {
 func TestAbuse_071_072_CallersAtTheEndOfAToken(t *testing.T) {
 	callers, fast, slow := 150, gridRow{10 * time.Millisecond, 4, 4}, []gridRow{{2 * time.Second, 2, 2}}
 	if soak.Document() != "" {
-		callers, fast = 1000, gridRow{10 * time.Millisecond, 200, 40}
-		slow = []gridRow{{12 * time.Second, 20, 4}, {65 * time.Second, 5, 2}, {5 * time.Minute, 1, 1}}
+		callers, fast = 1000, gridRow{10 * time.Millisecond, soak.Rounds(t, 4, 200), 40}
+		slow = []gridRow{{12 * time.Second, soak.Rounds(t, 2, 20), 4}, {65 * time.Second, soak.Rounds(t, 1, 5), 2}, {5 * time.Minute, 1, 1}}
 	}
 	// Consent needs a browser's way through one server; then the nodes take over.
 	x := newConsent(t, clavigertest.Options{Engine: clavigertest.PostgreSQL}, oauthserver.Policy{})

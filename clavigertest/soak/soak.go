@@ -1,9 +1,9 @@
 // Package soak turns tests into long runs, and keeps what those found.
 //
-// With the environment variable CLAVIGER_SOAK set to the path of a page, tests that ask
-// [Document] repeat what they do in CI some hundred times, and write what came of it into
-// their section of the page ([Write]). Without it they run their short form and write
-// nothing. The page holds counts and times, and what they were measured on in general
+// With the environment variable CLAVIGER_SOAK set to the path of a page, tests repeat what
+// they do in CI as often as [Rounds] says, and write what came of it into their section of
+// the page ([Write]). Without it they run their short form and write nothing.
+// CLAVIGER_SOAK_SHARE, a number of percent, makes a long run shorter. The page holds counts and times, and what they were measured on in general
 // words: no names and no paths of a machine.
 //
 // It is for tests alone.
@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,8 +27,29 @@ import (
 // the absolute path of the page to be written.
 const Variable = "CLAVIGER_SOAK"
 
+// ShareVariable is the name of the environment variable that holds how much of a long run
+// is wanted, in percent from 1 to 100.
+const ShareVariable = "CLAVIGER_SOAK_SHARE"
+
 // Document answers the path of the page, "" in a short run.
 func Document() string { return os.Getenv(Variable) }
+
+// Rounds answers how often a test does something: few times in a short run, many times in
+// a long one, or as much of that as is wanted, but not less than in a short one.
+func Rounds(t testing.TB, few, many int) int {
+	t.Helper()
+	if Document() == "" {
+		return few
+	}
+	share := 100
+	if text := os.Getenv(ShareVariable); text != "" {
+		var err error
+		if share, err = strconv.Atoi(text); err != nil || share < 1 || share > 100 {
+			t.Fatalf("%s is %q: a number from 1 to 100 is wanted", ShareVariable, text)
+		}
+	}
+	return max(few, many*share/100)
+}
 
 // Write replaces a section of the page: what stands between the lines "<!-- NAME: written
 // by make soak -->" and "<!-- end of NAME -->". It does nothing in a short run, or when

@@ -29,6 +29,25 @@ func TestWriteReplacesItsSectionAlone(t *testing.T) {
 	}
 }
 
+func TestRounds(t *testing.T) {
+	for _, c := range []struct {
+		page, share string
+		want        int
+	}{
+		{"", "", 3},
+		{"", "50", 3},
+		{"page", "", 200},
+		{"page", "50", 100},
+		{"page", "1", 3},
+	} {
+		t.Setenv(Variable, c.page)
+		t.Setenv(ShareVariable, c.share)
+		if got := Rounds(t, 3, 200); got != c.want {
+			t.Errorf("%q, share %q: %d, want %d", c.page, c.share, got, c.want)
+		}
+	}
+}
+
 func TestAShortRunWritesNothing(t *testing.T) {
 	t.Setenv(Variable, "")
 	Write(t, "one", "nothing")

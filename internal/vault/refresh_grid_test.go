@@ -134,10 +134,7 @@ func (c *tally) note(at, policy string, o outcome, took time.Duration) {
 const killsEach = 2000
 
 func TestAbuse_228_KilledAnywhere(t *testing.T) {
-	rounds := 1
-	if soak.Document() != "" {
-		rounds = killsEach/(2*(len(crashes)-1)) + 1 // any moment may be too late
-	}
+	rounds := soak.Rounds(t, 1, killsEach/(2*(len(crashes)-1))+1) // any moment may be too late
 	count := &tally{counts: map[[2]string]map[outcome]int{}, kills: map[string]int{}}
 	t.Run("on", func(t *testing.T) {
 		onEngines(t, func(t *testing.T, url string) {
