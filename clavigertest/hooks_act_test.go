@@ -67,7 +67,7 @@ func (x *told) addr() string { return x.server.Listener.Addr().String() }
 // of waits until the endpoint has been told of a delivery.
 func (x *told) of(t *testing.T, id string) toldData {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	for {
 		x.mu.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"claviger"
 	"claviger/internal/events"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/jobs"
 	"claviger/internal/store"
@@ -75,6 +76,7 @@ func (b *Broker) actOnBatch(ctx context.Context, job jobs.Job) error {
 	if err := json.Unmarshal(job.Args, &what); err != nil {
 		return jobs.Discard(err)
 	}
+	failpoint.Hit("inbox.dispatched")
 	for {
 		open, err := b.db.OpenInbound(ctx, job.Place, what.Batch, readChunk)
 		if err != nil || len(open) == 0 {
@@ -115,11 +117,13 @@ func (b *Broker) actOnChunk(ctx context.Context, place claviger.RegionID, open [
 					return err
 				}
 			}
+			failpoint.Hit("inbox.settled")
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("inbox.done")
 	}
 	return nil
 }

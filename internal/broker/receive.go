@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"claviger"
+	"claviger/internal/failpoint"
 	"claviger/internal/gate"
 	"claviger/internal/hookverify"
 	"claviger/internal/store"
@@ -56,6 +57,7 @@ func (b *Broker) Receive(ctx context.Context, in Inbound) (Received, error) {
 	if err != nil {
 		return Received{}, err
 	}
+	failpoint.Hit("inbox.read")
 	budget := b.budget(r.system.ID)
 	if err := budget.admit(in.From.Address, b.now()); err != nil {
 		return Received{}, err
@@ -175,6 +177,7 @@ func (b *Broker) verifyAndKeep(ctx context.Context, d *delivery, ending *gate.En
 	if err != nil {
 		return Received{}, err
 	}
+	failpoint.Hit("inbox.verified")
 	ending.Action = "key " + shortened(verdict.KeyID, 64)
 	kept, err := b.keepDelivery(ctx, d, &verdict)
 	if err != nil {
