@@ -42,11 +42,11 @@ func (p *program) actionList() *cobra.Command {
 }
 
 func (p *program) actionRun() *cobra.Command {
-	var connection, input string
+	var connection, system, input string
 	var raw bool
-	c := command("run CONNECTOR.ACTION", "Run an action through a connection and print its output", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		if connection == "" {
-			return usageError{message: "Give --connection.", hint: "See what there is with: claviger connection list"}
+	c := command("run CONNECTOR.ACTION", "Run an action through a connection, or a system's api slot, and print its output", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		if (connection == "") == (system == "") {
+			return usageError{message: "Give either --connection or --system.", hint: "See what there is with: claviger connection list, claviger system list"}
 		}
 		in, err := p.readInput(input)
 		if err != nil {
@@ -56,17 +56,19 @@ func (p *program) actionRun() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		result, err := c.RunAction(ctx, api.RunAction{ActionIdentifier: args[0], ConnectionID: connection, Input: in})
+		result, err := c.RunAction(ctx, api.RunAction{ActionIdentifier: args[0], ConnectionID: connection, SystemKey: system, Input: in})
 		if err != nil {
 			return err
 		}
 		return p.printResult(result, raw)
 	})
-	c.Flags().StringVar(&connection, "connection", "", "id of the connection (required)")
+	c.Flags().StringVar(&connection, "connection", "", "id of the connection")
+	c.Flags().StringVar(&system, "system", "", "key of a connected system, whose api slot is taken instead of a connection")
 	c.Flags().StringVar(&input, "input", "", "input as JSON, `@file`, or - for standard input")
 	c.Flags().BoolVar(&raw, "raw", false, "print the vendor's output as it came, control characters included")
 	c.ValidArgsFunction = p.completeActions
 	p.completeFlag(c, "connection", p.completeConnections)
+	p.completeFlag(c, "system", p.completeSystems)
 	return c
 }
 

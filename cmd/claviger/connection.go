@@ -15,26 +15,10 @@ import (
 func (p *program) connectionCommand() *cobra.Command {
 	return group("connection", "Credentials for one connector each",
 		p.connectionCreate(), p.connectionList(), p.connectionUpdate(), p.connectionDelete(), p.connectionTest(),
-		onConnection(p, "show", "Show a connection", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
-			return c.Connection(ctx, id)
-		}, p.printConnection),
-		onConnection(p, "disable", "Switch a connection off", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
-			return c.DisableConnection(ctx, id)
-		}, p.printConnection),
-		onConnection(p, "enable", "Switch a connection on again", func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
-			return c.EnableConnection(ctx, id)
-		}, p.printConnection),
+		askOf(p, "show ID", "Show a connection", p.completeConnections, (*client.Client).Connection, p.printConnection),
+		askOf(p, "disable ID", "Switch a connection off", p.completeConnections, optional((*client.Client).DisableConnection), p.printConnection),
+		askOf(p, "enable ID", "Switch a connection on again", p.completeConnections, optional((*client.Client).EnableConnection), p.printConnection),
 		p.connectionRevoke(), p.connectionReferences(), p.connectionUsage(), p.connectionEvents())
-}
-
-// onConnection makes a command that does one thing to a connection and prints what
-// it answers.
-func onConnection[T any](p *program, use, short string, call func(ctx context.Context, c *client.Client, id string) (T, error), text func(T)) *cobra.Command {
-	c := ask(p, use+" ID", short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) (T, error) {
-		return call(ctx, c, args[0])
-	}, text)
-	c.ValidArgsFunction = p.completeConnections
-	return c
 }
 
 // showConnection prints a connection if there is no error.
@@ -109,8 +93,8 @@ func (p *program) connectionList() *cobra.Command {
 
 func (p *program) connectionDelete() *cobra.Command {
 	var force bool
-	c := onConnection(p, "delete", "Delete a connection: stop it, revoke it at the vendor, destroy its credentials",
-		func(ctx context.Context, c *client.Client, id string) (api.Connection, error) {
+	c := askOf(p, "delete ID", "Delete a connection: stop it, revoke it at the vendor, destroy its credentials", p.completeConnections,
+		func(c *client.Client, ctx context.Context, id string) (api.Connection, error) {
 			return c.DeleteConnection(ctx, id, force)
 		}, p.printConnection)
 	c.Flags().BoolVar(&force, "force", false, "delete it even if something names it")
@@ -118,25 +102,8 @@ func (p *program) connectionDelete() *cobra.Command {
 }
 
 func (p *program) connectionTest() *cobra.Command {
-	c := command("test ID", "Test a connection: format, live call, permissions", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		report, err := c.TestConnection(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		if err := p.show(report, func() { p.printTest(report) }); err != nil {
-			return err
-		}
-		if report.Status != "passed" {
-			return failed(exitFailure)
-		}
-		return nil
-	})
-	c.ValidArgsFunction = p.completeConnections
-	return c
+	return try(p, "test ID", "Test a connection: format, live call, permissions", "", p.completeConnections, optional((*client.Client).TestConnection), p.printTest,
+		func(report api.ConnectionTest) bool { return report.Status == "passed" })
 }
 
 func (p *program) printTest(report api.ConnectionTest) {
@@ -151,9 +118,7 @@ func (p *program) printTest(report api.ConnectionTest) {
 }
 
 func (p *program) connectionReferences() *cobra.Command {
-	return onConnection(p, "references", "List what names a connection", func(ctx context.Context, c *client.Client, id string) ([]api.Reference, error) {
-		return c.References(ctx, id)
-	}, func(list []api.Reference) {
+	return askOf(p, "references ID", "List what names a connection", p.completeConnections, (*client.Client).References, func(list []api.Reference) {
 		table(p, "Nothing names it.", []string{"type", "id", "name", "last used"}, list, func(r api.Reference) []string {
 			return []string{r.Type, r.ID, r.Name, when(r.LastUsedAt)}
 		})
@@ -162,7 +127,7 @@ func (p *program) connectionReferences() *cobra.Command {
 
 func (p *program) connectionUsage() *cobra.Command {
 	var q client.UsageQuery
-	c := onConnection(p, "usage", "Show calls, failures and latency over time", func(ctx context.Context, c *client.Client, id string) (api.Usage, error) {
+	c := askOf(p, "usage ID", "Show calls, failures and latency over time", p.completeConnections, func(c *client.Client, ctx context.Context, id string) (api.Usage, error) {
 		return c.ConnectionUsage(ctx, id, q)
 	}, p.printUsage)
 	c.Flags().StringVar(&q.Period, "period", "hour", "hour, day, week or month")

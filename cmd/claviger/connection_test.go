@@ -109,6 +109,11 @@ func TestActionInput(t *testing.T) {
 			t.Errorf("%q: %s", arg, c.last())
 		}
 	}
+	s.want(exitOK, "", "action", "run", "crm.list", "--system", "crm")
+	if want := `POST /v1/actions/run {"actionIdentifier":"crm.list","systemKey":"crm"}`; c.last() != want {
+		t.Errorf("through a system's slot: %s", c.last())
+	}
+	s.want(exitUsage, "", "action", "run", "crm.list", "--system", "crm", "--connection", "c")
 	if stdout, _ := s.want(exitOK, "", "action", "run", "acme.get", "--connection", "c", "--raw"); stdout != "{\"n\":1}\n" {
 		t.Errorf("%q", stdout)
 	}
@@ -143,6 +148,9 @@ func TestCompletion(t *testing.T) {
 		"GET /v1/secrets":     `200 {"data":[{"path":"shared/a"}]}`,
 		"GET /v1/api-keys":    `200 {"data":[{"id":"key_1","name":"ci"}]}`,
 		"GET /v1/actions":     `200 {"data":[{"actionIdentifier":"acme.list","name":"List"}]}`,
+		"GET /v1/systems":     `200 {"data":[{"key":"crm","displayName":"The CRM"}]}`,
+		"GET /v1/systems/crm": `200 {"key":"crm","system":{"key":"crm"},"dataSources":[{"key":"orders","displayName":"Orders"}]}`,
+		"GET /v1/events":      `200 {"data":[{"id":"evt_1","systemKey":"crm","status":"failed"}]}`,
 	})
 	folder := filepath.Join(s.dir, "claviger")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -158,7 +166,16 @@ func TestCompletion(t *testing.T) {
 		{"key revoke key_", "key_1\tci\n"},
 		{"connection list --health h", "healthy\nunhealthy\nunknown\n"},
 		{"connection list --profile s", "second\n"},
-		{"key create n", ""}, // no files
+		{"key create n", ""},                 // no files
+		{"connection show conn_1 conn_", ""}, // one is enough
+		{"validate a", ""},
+		{"datasource test-e2e --app crm ord", "orders\tOrders\n"},
+		{"datasource list --app cr", "crm\tThe CRM\n"},
+		{"webhook verify --scheme hubspot-v", "hubspot-v1\nhubspot-v2\nhubspot-v3\n"},
+		{"webhook events --status pa", "received\nprocessed\nfailed\nparked\n"},
+		{"webhook replay evt_", "evt_1\tcrm failed\n"},
+		{"repair x --auth cert", "aad\napikey\nbasic\nbearerToken\ncertificate\nnone\noauth2\nqueryParam\n"},
+		{"action run crm.list --system c", "crm\tThe CRM\n"},
 	} {
 		stdout, _ := s.want(exitOK, "", append([]string{"__complete"}, strings.Fields(tc.args)...)...)
 		if !strings.HasPrefix(stdout, tc.want+":") {

@@ -24,7 +24,9 @@ const maxDocument = 256 << 10
 
 func (p *program) connectorCommand() *cobra.Command {
 	return group("connector", "Definitions of external systems",
-		p.connectorList(), p.connectorShow(), p.connectorPut(), p.connectorDelete(), p.connectorLint(), p.connectorTest())
+		p.connectorList(), p.connectorShow(), p.connectorPut(),
+		p.remove("delete KEY", "Delete a custom connector", p.completeConnectors, (*client.Client).DeleteConnector),
+		p.connectorLint(), p.connectorTest())
 }
 
 func (p *program) connectorList() *cobra.Command {
@@ -55,12 +57,11 @@ func methods(k api.Connector) string {
 
 func (p *program) connectorShow() *cobra.Command {
 	var version int
-	c := ask(p, "show KEY", "Show a connector", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Connector, error) {
-			return c.Connector(ctx, args[0], version)
+	c := askOf(p, "show KEY", "Show a connector", p.completeConnectors,
+		func(c *client.Client, ctx context.Context, key string) (api.Connector, error) {
+			return c.Connector(ctx, key, version)
 		}, p.printConnector)
 	c.Flags().IntVar(&version, "version", 0, "version; default: the newest")
-	c.ValidArgsFunction = p.completeConnectors
 	return c
 }
 
@@ -126,15 +127,6 @@ func (p *program) connectorPut() *cobra.Command {
 			}
 		})
 	})
-	return c
-}
-
-func (p *program) connectorDelete() *cobra.Command {
-	c := ask(p, "delete KEY", "Delete a custom connector", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
-			return c.DeleteConnector(ctx, args[0])
-		}, p.printDeleted)
-	c.ValidArgsFunction = p.completeConnectors
 	return c
 }
 

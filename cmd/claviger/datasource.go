@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"path"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"claviger/api"
+	"claviger/client"
 	"claviger/internal/manifest"
 )
 
@@ -49,6 +51,15 @@ func (p *program) dataSourceValidate() *cobra.Command {
 		v.Valid = !slices.ContainsFunc(v.Faults, func(f api.SystemFault) bool { return f.Severity == string(manifest.Error) })
 		return p.showFaults(args[0], v)
 	})
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var out []string
+		if b, err := p.loadSystem(system); err == nil {
+			for i := range b.DataSources {
+				out = append(out, b.DataSources[i].Key)
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
 	return p.ofSystem(c, &system, completeFolders)
 }
 
@@ -62,63 +73,76 @@ type dataSource struct {
 	Operations   []string `json:"operations"`
 }
 
+// dataSources answers what the server holds of a system.
+func dataSources(ctx context.Context, c *client.Client, system string) ([]dataSource, error) {
+	b, _, err := storedSystem(ctx, c, system, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []dataSource
+	for i := range b.DataSources {
+		d := &b.DataSources[i]
+		x := dataSource{system, d.Key, d.DisplayName, d.EntityType, d.ResourceType, []string{}}
+		for _, op := range manifest.Operations() {
+			if _, ok := d.Operation(op); ok {
+				x.Operations = append(x.Operations, op)
+			}
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
 func (p *program) dataSourceList() *cobra.Command {
 	var system string
-	c := command("list --app SYSTEM", "List the data sources that the server holds of a system", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		b, _, err := storedSystem(ctx, c, system, 0)
-		if err != nil {
-			return err
-		}
-		out := []dataSource{}
-		for i := range b.DataSources {
-			d := &b.DataSources[i]
-			x := dataSource{system, d.Key, d.DisplayName, d.EntityType, d.ResourceType, []string{}}
-			for _, op := range manifest.Operations() {
-				if _, ok := d.Operation(op); ok {
-					x.Operations = append(x.Operations, op)
-				}
-			}
-			out = append(out, x)
-		}
-		return p.show(out, func() {
-			table(p, "No data sources.", []string{"key", "name", "entity", "resource", "operations"}, out, func(x dataSource) []string {
-				return []string{x.Key, x.DisplayName, x.EntityType, x.ResourceType, strings.Join(x.Operations, " ")}
-			})
-		})
-	})
+	c := listing[dataSource]{
+		use: "list --app SYSTEM", short: "List the data sources that the server holds of a system", args: cobra.NoArgs,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[dataSource, error] {
+			return each(dataSources(ctx, c, system))
+		},
+		none: "No data sources.", heading: []string{"key", "name", "entity", "resource", "operations"},
+		row: func(x dataSource) []string {
+			return []string{x.Key, x.DisplayName, x.EntityType, x.ResourceType, strings.Join(x.Operations, " ")}
+		},
+	}.command(p)
 	return p.ofSystem(c, &system, p.completeSystems)
+}
+
+// each goes through a list, or answers why there is none.
+func each[T any](list []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		if err != nil {
+			yield(none, err)
+			return
+		}
+		for _, x := range list {
+			if !yield(x, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (p *program) dataSourceTest() *cobra.Command {
 	var system string
-	c := command("test-e2e DATASOURCE --app SYSTEM", "Try a data source's operations at the real system, and clean up", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		tell := p.progress()
-		tell.say("Trying the operations of " + args[0])
-		report, err := c.TestEndToEnd(ctx, system, args[0])
-		tell.end()
-		if err != nil {
-			return err
-		}
-		if err := p.show(report, func() { p.printEndToEnd(report) }); err != nil {
-			return err
-		}
-		if report.Status != "passed" {
-			return failed(exitFailure)
-		}
-		return nil
-	})
+	c := try(p, "test-e2e DATASOURCE --app SYSTEM", "Try a data source's operations at the real system, and clean up", "Trying the operations of", p.completeDataSources(&system),
+		func(c *client.Client, ctx context.Context, key string) (api.EndToEndReport, error) {
+			return c.TestEndToEnd(ctx, system, key)
+		}, p.printEndToEnd, func(report api.EndToEndReport) bool { return report.Status == "passed" })
 	c.Long = "Test-e2e lists, creates, gets, updates and deletes as far as the data source allows it, through the\n" +
 		"system's api slot. It makes its record from testPayload and removes it, after a failure too. What\n" +
 		"failed or was left behind makes the exit code 1."
 	return p.ofSystem(c, &system, p.completeSystems)
+}
+
+// completeDataSources offers the data sources that the server holds of the system in a flag.
+func (p *program) completeDataSources(system *string) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return complete(c, p, prefix, func(ctx context.Context, s *client.Client) iter.Seq2[dataSource, error] {
+			return each(dataSources(ctx, s, *system))
+		}, func(d dataSource) (string, string) { return d.Key, d.DisplayName })
+	}
 }
 
 func (p *program) printEndToEnd(report api.EndToEndReport) {

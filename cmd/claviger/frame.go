@@ -41,6 +41,63 @@ func ask[T any](p *program, use, short string, args cobra.PositionalArgs,
 	return c
 }
 
+// call asks the server one thing about what a name stands for: a method of the client.
+type call[T any] func(c *client.Client, ctx context.Context, name string) (T, error)
+
+// optional is the call of a method that takes options, with none.
+func optional[T any](method func(*client.Client, context.Context, string, ...client.CallOption) (T, error)) call[T] {
+	return func(c *client.Client, ctx context.Context, name string) (T, error) { return method(c, ctx, name) }
+}
+
+// askOf makes a command of one argument that makes one call about it and prints the answer.
+func askOf[T any](p *program, use, short string, complete cobra.CompletionFunc, call call[T], text func(T)) *cobra.Command {
+	c := ask(p, use, short, cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) (T, error) {
+		return call(c, ctx, args[0])
+	}, text)
+	c.ValidArgsFunction = complete
+	return c
+}
+
+// remove makes a command that ends what its argument names.
+func (p *program) remove(use, short string, complete cobra.CompletionFunc, call call[api.Deleted]) *cobra.Command {
+	return askOf(p, use, short, complete, call, func(gone api.Deleted) { p.printf("Deleted %s.\n", escape(gone.ID)) })
+}
+
+// try makes a command that has the server try what its argument names, which may take
+// long: it says so first. What did not pass makes the exit code 1.
+func try[T any](p *program, use, short, saying string, complete cobra.CompletionFunc, call call[T], text func(T), passed func(T) bool) *cobra.Command {
+	c := command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		v, err := tried(ctx, p, saying, args[0], call)
+		if err != nil {
+			return err
+		}
+		if err := p.show(v, func() { text(v) }); err != nil {
+			return err
+		}
+		if !passed(v) {
+			return failed(exitFailure)
+		}
+		return nil
+	})
+	c.ValidArgsFunction = complete
+	return c
+}
+
+// tried makes a call and says meanwhile what is going on; nothing if saying is empty.
+func tried[T any](ctx context.Context, p *program, saying, name string, call call[T]) (v T, err error) {
+	c, err := p.connect()
+	if err != nil {
+		return v, err
+	}
+	tell := p.progress()
+	if saying != "" {
+		tell.say(saying + " " + name)
+	}
+	v, err = call(c, ctx, name)
+	tell.end()
+	return v, err
+}
+
 // listing is a command that lists things, one a line.
 type listing[T any] struct {
 	use, short string
@@ -69,9 +126,6 @@ func table[T any](p *program, none string, heading []string, items []T, row func
 	}
 	p.table(none, heading, rows)
 }
-
-// printDeleted prints the confirmation of a deletion.
-func (p *program) printDeleted(gone api.Deleted) { p.printf("Deleted %s.\n", escape(gone.ID)) }
 
 // moment is the value of a flag that takes a time, or an age before now.
 type moment struct{ at *time.Time }

@@ -15,12 +15,8 @@ import (
 )
 
 func (p *program) keyCommand() *cobra.Command {
-	revoke := ask(p, "revoke ID", "Make an API key stop working at once", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
-			return c.RevokeAPIKey(ctx, args[0])
-		}, p.printDeleted)
-	revoke.ValidArgsFunction = p.completeKeys
-	return group("key", "API keys, and the keys that encrypt", p.keyCreate(), p.keyList(), revoke,
+	return group("key", "API keys, and the keys that encrypt", p.keyCreate(), p.keyList(),
+		p.remove("revoke ID", "Make an API key stop working at once", p.completeKeys, (*client.Client).RevokeAPIKey),
 		ask(p, "encryption", "Show how far the rotation of the encryption key is", cobra.NoArgs,
 			func(ctx context.Context, c *client.Client, _ []string) (api.Encryption, error) {
 				return c.Encryption(ctx)

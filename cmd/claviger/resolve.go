@@ -27,17 +27,25 @@ func (p *program) resolveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		file := integrations + "/" + args[0] + "/env.template"
+		entries, faults := b.Env()
+		if len(faults) > 0 {
+			return p.showFaults(file, validation(faults))
+		}
+		if len(entries) == 0 && len(b.References()) > 0 {
+			return claviger.Errorf(claviger.KindNotFound, "", "%s does not name the references of the system. Let it do so with: claviger repair %s", file, args[0])
+		}
 		c, err := p.connect()
 		if err != nil {
 			return err
 		}
 		out, missing := []envValue{}, []string(nil)
-		for _, e := range b.Env() {
+		for _, e := range entries {
 			path, secret := strings.CutPrefix(e.Reference, claviger.SecretScheme)
 			if !secret {
 				continue // the address of a service
 			}
-			there, err := exists(ctx, c, path)
+			there, err := exists(c, ctx, path)
 			if err != nil {
 				return err
 			}
@@ -47,7 +55,7 @@ func (p *program) resolveCommand() *cobra.Command {
 			out = append(out, envValue{e.Name, e.Reference, there})
 		}
 		err = p.show(out, func() {
-			table(p, "env.template names no reference.", []string{"name", "reference", "value"}, out, func(r envValue) []string {
+			table(p, file+" names no reference.", []string{"name", "reference", "value"}, out, func(r envValue) []string {
 				return []string{r.Name, r.Reference, map[bool]string{true: "there", false: "missing"}[r.Exists]}
 			})
 			p.printValuesToSet("Values that are missing:", missing)
@@ -63,7 +71,7 @@ func (p *program) resolveCommand() *cobra.Command {
 	return c
 }
 
-func exists(ctx context.Context, c *client.Client, path string) (bool, error) {
+func exists(c *client.Client, ctx context.Context, path string) (bool, error) {
 	_, err := c.Secret(ctx, path)
 	var e *client.Error
 	if errors.As(err, &e) && e.Status == http.StatusNotFound {

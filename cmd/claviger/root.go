@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,15 +70,29 @@ func (p *program) root() *cobra.Command {
 	}
 	root.AddCommand(p.serveCommand(), p.quickstartCommand())
 	root.AddCommand(clients...)
-	p.mark(root)
+	p.mark(root, examples())
 	return root
 }
 
 // mark makes every command note that it has started, so that errors before it are
-// known to be errors of usage, and makes groups of commands show their help.
-func (p *program) mark(c *cobra.Command) {
+// known to be errors of usage, gives it its example, and makes groups of commands show
+// their help.
+func (p *program) mark(c *cobra.Command, examples map[string]string) {
 	for _, sub := range c.Commands() {
-		p.mark(sub)
+		p.mark(sub, examples)
+	}
+	if complete := c.ValidArgsFunction; complete != nil { // no command has more than one argument to offer
+		c.ValidArgsFunction = func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return complete(c, args, prefix)
+		}
+	}
+	_, name, _ := strings.Cut(c.CommandPath(), " ")
+	lines := cmp.Or(examples[name], examples[strings.TrimPrefix(name, "system ")])
+	if lines != "" {
+		c.Example = "  claviger " + strings.ReplaceAll(lines, "\n", "\n  claviger ")
 	}
 	runE := c.RunE
 	if runE == nil {

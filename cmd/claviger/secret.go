@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -15,7 +13,8 @@ import (
 )
 
 func (p *program) secretCommand() *cobra.Command {
-	return group("secret", "Values that credentials refer to as kv://path", p.secretSet(), p.secretGet(), p.secretList(), p.secretRemove())
+	return group("secret", "Values that credentials refer to as kv://path", p.secretSet(), p.secretGet(), p.secretList(),
+		p.remove("remove PATH", "Destroy a secret", p.completeSecrets, (*client.Client).DeleteSecret))
 }
 
 func (p *program) secretSet() *cobra.Command {
@@ -45,21 +44,30 @@ func (p *program) secretSet() *cobra.Command {
 	return c
 }
 
+// existence is the answer to "get --exists".
+type existence struct {
+	Path   string `json:"path"`
+	Exists bool   `json:"exists"`
+}
+
 func (p *program) secretGet() *cobra.Command {
-	var exists bool
-	c := ask(p, "get PATH", "Show what is known of a secret; its value is never shown", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Secret, error) {
-			s, err := c.Secret(ctx, args[0])
-			var e *client.Error
-			if exists && errors.As(err, &e) && e.Status == http.StatusNotFound {
-				return s, failed(exitNotFound)
+	var only bool
+	c := command("get PATH", "Show what is known of a secret; its value is never shown", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		if only {
+			there, err := tried(ctx, p, "", args[0], exists)
+			if err == nil {
+				err = p.show(existence{args[0], there}, func() {})
 			}
-			return s, err
-		},
-		func(s api.Secret) {
-			if exists {
-				return
+			if err == nil && !there {
+				return failed(exitNotFound)
 			}
+			return err
+		}
+		s, err := tried(ctx, p, "", args[0], (*client.Client).Secret)
+		if err != nil {
+			return err
+		}
+		return p.show(s, func() {
 			p.fields([][2]string{
 				{"path", s.Path},
 				{"version", strconv.FormatInt(s.Version, 10)},
@@ -68,7 +76,8 @@ func (p *program) secretGet() *cobra.Command {
 				{"updated", when(&s.UpdatedAt)},
 			})
 		})
-	c.Flags().BoolVar(&exists, "exists", false, "print nothing: exit 0 if it exists, 4 if not")
+	})
+	c.Flags().BoolVar(&only, "exists", false, "print nothing (with --json the answer): exit 0 if it exists, 4 if not")
 	c.ValidArgsFunction = p.completeSecrets
 	return c
 }
@@ -86,14 +95,5 @@ func (p *program) secretList() *cobra.Command {
 		},
 	}.command(p)
 	c.Flags().StringVar(&prefix, "prefix", "", "beginning of the paths")
-	return c
-}
-
-func (p *program) secretRemove() *cobra.Command {
-	c := ask(p, "remove PATH", "Destroy a secret", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
-			return c.DeleteSecret(ctx, args[0])
-		}, p.printDeleted)
-	c.ValidArgsFunction = p.completeSecrets
 	return c
 }

@@ -21,7 +21,8 @@ import (
 
 func (p *program) systemCommand() *cobra.Command {
 	c := group("system", "Connected systems: manifests in files, and what the server made of them",
-		p.systemCreate(), p.systemList(), p.systemShow(), p.systemDelete(), p.downloadCommand(), p.diffCommand(), p.systemCertificate())
+		p.systemCreate(), p.systemList(), p.systemShow(), p.downloadCommand(), p.diffCommand(), p.systemCertificate(),
+		p.remove("delete SYSTEM", "End a system's connections at the server and remove it; files and secrets stay", p.completeSystems, (*client.Client).DeleteSystem))
 	c.AddCommand(p.systemShortForms()...)
 	return c
 }
@@ -68,6 +69,7 @@ func (p *program) systemCreate() *cobra.Command {
 	f.StringVar(&auth, "auth", "apikey", "`method` of its default api slot")
 	f.BoolVar(&slots, "slots", false, "with slots for webhooks and background work")
 	p.completeFlag(c, "type", oneOf("openapi", "mcp", "custom"))
+	p.completeFlag(c, "auth", oneOf(manifest.CallMethods()...))
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	if err := c.MarkFlagRequired("base-url"); err != nil {
 		panic("claviger: no such flag to require: base-url")
@@ -99,10 +101,7 @@ func (p *program) newSystem(key, name, kind, base string, opts manifest.RepairOp
 	if err := writeRepaired(r); err != nil {
 		return nil, err
 	}
-	if b, err = p.loadSystem(key); err != nil {
-		return nil, err
-	}
-	if refusal := manifest.Refusal(manifest.Validate(b, serversPolicy())); refusal != nil {
+	if refusal := manifest.Refusal(manifest.Validate(r.After(b), serversPolicy())); refusal != nil {
 		return nil, usageError{message: refusal.Message}
 	}
 	var files []string
@@ -132,12 +131,12 @@ type systemState struct {
 }
 
 func (p *program) systemShow() *cobra.Command {
-	c := ask(p, "show SYSTEM", "Show a system and its slots", cobra.ExactArgs(1), func(ctx context.Context, c *client.Client, args []string) (systemState, error) {
-		s, err := c.System(ctx, args[0], 0)
+	return askOf(p, "show SYSTEM", "Show a system and its slots", p.completeSystems, func(c *client.Client, ctx context.Context, key string) (systemState, error) {
+		s, err := c.System(ctx, key, 0)
 		if err != nil {
 			return systemState{}, err
 		}
-		slots, err := c.Slots(ctx, args[0])
+		slots, err := c.Slots(ctx, key)
 		return systemState{s, slots}, err
 	}, func(s systemState) {
 		p.fields([][2]string{
@@ -154,8 +153,6 @@ func (p *program) systemShow() *cobra.Command {
 		p.printf("\n")
 		p.printSlots(s.Slots)
 	})
-	c.ValidArgsFunction = p.completeSystems
-	return c
 }
 
 func (p *program) printSlots(slots []api.Slot) {
@@ -184,39 +181,11 @@ func missingValues(slots []api.Slot) []string {
 	return out
 }
 
-func (p *program) systemDelete() *cobra.Command {
-	c := ask(p, "delete SYSTEM", "End a system's connections at the server and remove it; files and secrets stay", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.Deleted, error) {
-			return c.DeleteSystem(ctx, args[0])
-		}, p.printDeleted)
-	c.ValidArgsFunction = p.completeSystems
-	return c
-}
-
 func (p *program) testIntegrationCommand() *cobra.Command {
-	c := command("test-integration SYSTEM", "Try every slot of a system with its own credential", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		tell := p.progress()
-		tell.say("Testing the slots of " + args[0])
-		report, err := c.TestIntegration(ctx, args[0])
-		tell.end()
-		if err != nil {
-			return err
-		}
-		if err := p.show(report, func() { p.printIntegration(report) }); err != nil {
-			return err
-		}
-		if report.Status != "passed" {
-			return failed(exitFailure)
-		}
-		return nil
-	})
+	c := try(p, "test-integration SYSTEM", "Try every slot of a system with its own credential", "Testing the slots of", p.completeSystems,
+		(*client.Client).TestIntegration, p.printIntegration, func(report api.IntegrationReport) bool { return report.Status == "passed" })
 	c.Long = "Test-integration resolves the values of each slot, authenticates with them and calls the slot's\n" +
 		"test endpoint. What it finds is the slot's health. A slot that failed makes the exit code 1."
-	c.ValidArgsFunction = p.completeSystems
 	return c
 }
 

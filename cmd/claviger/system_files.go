@@ -22,6 +22,9 @@ const integrations = "integration"
 
 // loadSystem reads the files of a system.
 func (p *program) loadSystem(key string) (*manifest.Bundle, error) {
+	if !fs.ValidPath(key) || key == "." || strings.Contains(key, "/") {
+		return nil, usagef("%q is no key of a system.", key)
+	}
 	b, err := manifest.Load(os.DirFS("."), key)
 	if claviger.IsKind(err, claviger.KindNotFound) {
 		return nil, claviger.Errorf(claviger.KindNotFound, "", "%s Make one with: claviger system create %s; or get it from the server with: claviger system download %s",
@@ -33,7 +36,11 @@ func (p *program) loadSystem(key string) (*manifest.Bundle, error) {
 // faultsOf checks a system's files as an upload would, but for what only the server
 // knows: its policy.
 func faultsOf(b *manifest.Bundle, policy manifest.Policy) api.SystemValidation {
-	faults := manifest.Validate(b, policy)
+	return validation(manifest.Validate(b, policy))
+}
+
+// validation answers faults as the server does.
+func validation(faults []manifest.Fault) api.SystemValidation {
 	out := api.SystemValidation{Object: "system_validation", Valid: manifest.Valid(faults), Faults: []api.SystemFault{}}
 	for _, f := range faults {
 		out.Faults = append(out.Faults, api.SystemFault{
@@ -137,10 +144,10 @@ func (p *program) repairCommand() *cobra.Command {
 	})
 	c.Long = "Repair makes a single authentication block the slot default, puts references in the place of\n" +
 		"literal secrets, and lets env.template name every reference. All else stays as it is written."
-	c.Flags().StringVar(&auth, "auth", "", "`method` that the default api slot is to have: apikey, bearerToken, basic, queryParam, oauth2, aad or none")
+	c.Flags().StringVar(&auth, "auth", "", "`method` that the default api slot is to have: "+strings.Join(manifest.CallMethods(), ", "))
 	c.Flags().BoolVar(&opts.Slots, "slots", false, "add a webhookInbound and a syncExecution slot where there is none")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print what would change, and write nothing")
-	p.completeFlag(c, "auth", oneOf("apikey", "bearerToken", "basic", "queryParam", "oauth2", "aad", "none"))
+	p.completeFlag(c, "auth", oneOf(manifest.CallMethods()...))
 	c.ValidArgsFunction = completeFolders
 	return c
 }
@@ -165,29 +172,23 @@ type repairReport struct {
 }
 
 // showRepaired prints the changes, which values are to be set because of them, and how
-// many faults are left to people.
+// many faults are, or would be, left to people.
 func (p *program) showRepaired(key string, before *manifest.Bundle, r *manifest.Repaired, dry bool) error {
 	out := repairReport{SystemKey: key, DryRun: dry, Files: []string{}, Diff: r.Diff(), NewPaths: []string{}}
 	for _, f := range r.Files {
 		out.Files = append(out.Files, f.Name)
 	}
-	if !dry {
-		after, err := p.loadSystem(key)
-		if err != nil {
-			return err
+	after, had := r.After(before), before.References()
+	for _, ref := range after.References() {
+		path := claviger.SecretScheme + ref.Path
+		known := slices.ContainsFunc(had, func(r manifest.Reference) bool { return r.Path == ref.Path })
+		if !known && !slices.Contains(out.NewPaths, path) {
+			out.NewPaths = append(out.NewPaths, path)
 		}
-		had := before.References()
-		for _, ref := range after.References() {
-			path := claviger.SecretScheme + ref.Path
-			known := slices.ContainsFunc(had, func(r manifest.Reference) bool { return r.Path == ref.Path })
-			if !known && !slices.Contains(out.NewPaths, path) {
-				out.NewPaths = append(out.NewPaths, path)
-			}
-		}
-		for _, f := range faultsOf(after, serversPolicy()).Faults {
-			if f.Severity == string(manifest.Error) {
-				out.Left++
-			}
+	}
+	for _, f := range faultsOf(after, serversPolicy()).Faults {
+		if f.Severity == string(manifest.Error) {
+			out.Left++
 		}
 	}
 	return p.show(out, func() {
@@ -198,7 +199,10 @@ func (p *program) showRepaired(key string, before *manifest.Bundle, r *manifest.
 			p.printf("%s\n", escape(strings.TrimRight(line, "\r\n")))
 		}
 		p.printValuesToSet("These references are new. After the upload set their values:", out.NewPaths)
-		if out.Left > 0 {
+		switch {
+		case out.Left > 0 && dry:
+			p.printf("Errors that would be left to a person: %d.\n", out.Left)
+		case out.Left > 0:
 			p.printf("Errors that need a person: %d. See them with: claviger validate %s\n", out.Left, escape(key))
 		}
 	})

@@ -36,6 +36,8 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 		func() {},
 		func() { write(document("kv://other/apiKey") + "\n") }, // the same faults again
 		func() {},
+		func() { away(t, file) },
+		func() {},
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -52,9 +54,16 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 		t.Errorf("exit code %d, want 1: the last state is not valid", code)
 	}
 	got := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(got) != 2 || !strings.HasPrefix(got[0], "+ "+file+":1:") || !strings.Contains(got[0], "belongs to") && !strings.Contains(got[0], "kv://") ||
-		got[1] != "integration/acme is not valid. Errors: 1, warnings: 1." {
+	if len(got) != 5 || !strings.HasPrefix(got[0], "+ "+file+":1:") || !strings.Contains(got[0], "belongs to") && !strings.Contains(got[0], "kv://") ||
+		got[1] != "integration/acme is not valid. Errors: 1, warnings: 1." || !strings.HasPrefix(got[4], "+ There is no integration/acme/acme-system.json") {
 		t.Errorf("it told:\n%s", out.String())
+	}
+}
+
+func away(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"claviger"
 	"claviger/api"
+	"claviger/client"
 	"claviger/internal/certify"
 )
 
@@ -26,14 +27,7 @@ func (p *program) verifyTrustCommand() *cobra.Command {
 		if offline != "" {
 			return p.verifyOffline(args[0], offline, trusted, want)
 		}
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		tell := p.progress()
-		tell.say("Proving what " + args[0] + " can do")
-		report, err := c.VerifyTrust(ctx, args[0])
-		tell.end()
+		report, err := tried(ctx, p, "Proving what can be done by", args[0], (*client.Client).VerifyTrust)
 		if err != nil {
 			return err
 		}
@@ -148,23 +142,9 @@ func (p *program) verifyOffline(key, file, trusted string, want int) error {
 
 // systemCertificate shows the certificate that the server keeps, and whether it holds.
 func (p *program) systemCertificate() *cobra.Command {
-	c := command("certificate SYSTEM", "Show a system's certificate, and whether it still holds", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		state, err := c.Certificate(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		err = p.show(state, func() { p.printCertificateState(state) })
-		if err == nil && !state.Valid {
-			return failed(exitFailure)
-		}
-		return err
-	})
+	c := try(p, "certificate SYSTEM", "Show a system's certificate, and whether it still holds", "", p.completeSystems,
+		(*client.Client).Certificate, p.printCertificateState, func(state api.CertificateState) bool { return state.Valid })
 	c.Long = "A certificate that no longer holds, because the manifest has changed, makes the exit code 1."
-	c.ValidArgsFunction = p.completeSystems
 	return c
 }
 

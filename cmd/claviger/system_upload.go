@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -89,7 +84,7 @@ func (p *program) upload(ctx context.Context, c *client.Client, key string, body
 	}
 	out := uploadReport{SystemUploaded: done, AuthenticationURL: p.server + "/console/systems/" + url.PathEscape(key) + "?tab=authentication", MissingValues: []string{}}
 	out.MissingValues = append(out.MissingValues, missingValues(slots)...)
-	return p.show(out, func() { p.printUploaded(out) })
+	return p.show(out, func() { p.printUploaded(out, plan.Version) })
 }
 
 // agreeUpload wants a person's word. Without a person it is a refusal.
@@ -157,12 +152,14 @@ func brief(s string) string {
 	return s + "..."
 }
 
-func (p *program) printUploaded(out uploadReport) {
+func (p *program) printUploaded(out uploadReport, before int) {
 	switch {
 	case out.Created:
 		p.printf("Uploaded %s, version %d.\n", escape(out.SystemKey), out.Version)
-	case len(out.Changes) == 0:
+	case out.Version == before:
 		p.printf("Nothing has changed: %s is at version %d.\n", escape(out.SystemKey), out.Version)
+	case len(out.Changes) == 0:
+		p.printf("Uploaded %s, version %d: written in another way, it means what it meant.\n", escape(out.SystemKey), out.Version)
 	default:
 		p.printf("Uploaded %s, version %d: %d changes.\n", escape(out.SystemKey), out.Version, len(out.Changes))
 	}
@@ -218,108 +215,4 @@ func (p *program) diffCommand() *cobra.Command {
 	c.Long = "Diff compares by meaning: the order of keys does not count. A difference makes the exit code 1."
 	c.ValidArgsFunction = completeFolders
 	return c
-}
-
-func (p *program) downloadCommand() *cobra.Command {
-	var version int
-	var force bool
-	c := command("download SYSTEM", "Write what the server holds of a system to files", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		c, err := p.connect()
-		if err != nil {
-			return err
-		}
-		b, s, err := storedSystem(ctx, c, args[0], version)
-		if err != nil {
-			return err
-		}
-		if !systemKey.MatchString(s.Key) { // it names the folder
-			return usagef("The server calls the system %q, which is no name for a folder.", s.Key)
-		}
-		files, err := downloaded(b, s)
-		if err != nil {
-			return err
-		}
-		if err := writeDownloaded(files, force); err != nil {
-			return err
-		}
-		names := make([]string, len(files))
-		for i, f := range files {
-			names[i] = filepath.ToSlash(f.name)
-		}
-		return p.show(map[string]any{"systemKey": s.Key, "version": s.Version, "files": names}, func() {
-			for _, n := range names {
-				p.printf("Wrote %s\n", escape(n))
-			}
-			p.printf("%s, version %d.\n", escape(s.Key), s.Version)
-		})
-	})
-	c.Flags().IntVar(&version, "version", 0, "a version; default: the present one")
-	c.Flags().BoolVar(&force, "force", false, "write over files that say something else")
-	c.ValidArgsFunction = p.completeSystems
-	return c
-}
-
-// textFile is a file to be written.
-type textFile struct {
-	name string
-	text []byte
-}
-
-// downloaded answers the files of a system: its documents as readable JSON with sorted
-// keys, the same for the same version, and env.template.
-func downloaded(b *manifest.Bundle, s api.System) ([]textFile, error) {
-	folder := filepath.Join(integrations, s.Key)
-	var out []textFile
-	add := func(name string, document json.RawMessage) error {
-		var text bytes.Buffer
-		if err := json.Indent(&text, document, "", "  "); err != nil {
-			return fmt.Errorf("the server's document cannot be read: %w", err)
-		}
-		text.WriteByte('\n')
-		out = append(out, textFile{filepath.Join(folder, name+".json"), text.Bytes()})
-		return nil
-	}
-	if err := add(s.Key+"-system", s.System); err != nil {
-		return nil, err
-	}
-	for i := range b.DataSources {
-		key := b.DataSources[i].Key
-		if !systemKey.MatchString(key) || key == s.Key+"-system" {
-			return nil, usagef("The server calls a data source %q, which is no name for a file.", key)
-		}
-		if err := add(key, b.DataSourceDocument(i)); err != nil {
-			return nil, err
-		}
-	}
-	return append(out, textFile{filepath.Join(folder, "env.template"), b.EnvTemplate()}), nil
-}
-
-// writeDownloaded writes files; those that are there and differ only if forced. A
-// document that is there in another format stays where it is and keeps all others from
-// being written: a system with two documents is not valid.
-func writeDownloaded(files []textFile, force bool) error {
-	for _, f := range files {
-		for _, other := range []string{".yaml", ".yml"} {
-			twin := strings.TrimSuffix(f.name, ".json") + other
-			if _, err := os.Stat(twin); err == nil && strings.HasSuffix(f.name, ".json") {
-				return usageError{message: fmt.Sprintf("%s is there already, as YAML. Download writes JSON.", twin), hint: "Move it away first."}
-			}
-		}
-		was, err := os.ReadFile(f.name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err == nil && !force && !bytes.Equal(was, f.text) {
-			return usageError{message: f.name + " says something else. Nothing was written.", hint: "Compare with claviger system diff, or write over it with --force."}
-		}
-	}
-	for _, f := range files {
-		if err := os.MkdirAll(filepath.Dir(f.name), 0o755); err != nil {
-			return err
-		}
-		if err := replaceDocument(f.name, f.text); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"claviger"
 	"claviger/api"
 )
 
@@ -22,7 +23,7 @@ type watched struct {
 
 func (w *watched) lines() []string {
 	if w.Error != "" {
-		return []string{w.Error}
+		return []string{escape(w.Error)}
 	}
 	var out []string
 	for _, f := range w.Faults {
@@ -37,7 +38,7 @@ func (p *program) watchFiles(ctx context.Context, what string, check func() (api
 	look := func() watched {
 		v, err := check()
 		if err != nil {
-			return watched{SystemValidation: api.SystemValidation{Object: "system_validation", Faults: []api.SystemFault{}}, Error: err.Error()}
+			return watched{SystemValidation: api.SystemValidation{Object: "system_validation", Faults: []api.SystemFault{}}, Error: claviger.AsError(err).Message}
 		}
 		return watched{SystemValidation: v}
 	}
@@ -86,6 +87,8 @@ func (p *program) tellWatched(what string, now, before watched) error {
 			p.printf("+ %s\n", l)
 		}
 	}
-	p.printf("%s\n", escape(verdict(what, now.SystemValidation)))
+	if now.Error == "" {
+		p.printf("%s\n", escape(verdict(what, now.SystemValidation)))
+	}
 	return nil
 }

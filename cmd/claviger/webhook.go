@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"io/fs"
+	"iter"
 	"net/http"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +69,7 @@ func (p *program) webhookVerify() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&in.scheme, "scheme", "", "the vendor's scheme, for example github; docs/webhooks.md lists them")
 	f.StringVar(&in.system, "system", "", "a system in integration/, whose slot says how")
-	f.StringVar(&in.slot, "slot", "", "its webhook slot (default: the first)")
+	f.StringVar(&in.slot, "slot", "", "key of its webhook slot (default: the default one)")
 	f.StringArrayVarP(&in.headers, "header", "H", nil, "a header of the delivery, \"Name: value\"; may be repeated")
 	f.StringVar(&in.headersFile, "headers", "", "file of headers, one a line")
 	f.StringVar(&in.body, "body", "", "file with the exact bytes of the body")
@@ -74,7 +77,27 @@ func (p *program) webhookVerify() *cobra.Command {
 	f.StringVar(&in.address, "address", "", "the address as the vendor has it, for vendors that sign it")
 	f.StringVar(&in.at, "at", "", "when it arrived (default: now)")
 	f.BoolVar(&in.stdin, "secret-stdin", false, "read the secret from standard input")
+	p.completeFlag(c, "scheme", completeSchemes)
+	p.completeFlag(c, "system", completeFolders)
 	return c
+}
+
+// completeSchemes offers the webhook schemes that are built in.
+func completeSchemes(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	files, _ := fs.Glob(connectors.Webhooks, "webhooks/*.yaml") // the pattern is well-formed
+	var out []string
+	for _, f := range files {
+		if key := strings.TrimSuffix(path.Base(f), ".yaml"); strings.HasPrefix(key, prefix) {
+			out = append(out, key)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (p *program) completeDeliveries(c *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return complete(c, p, prefix, func(ctx context.Context, s *client.Client) iter.Seq2[api.InboundEvent, error] {
+		return s.InboundEvents(ctx, client.InboundQuery{})
+	}, func(e api.InboundEvent) (string, string) { return e.ID, e.SystemKey + " " + e.Status })
 }
 
 // verifier answers the scheme that the flags name.
@@ -93,12 +116,16 @@ func (in *captured) verifier() (*hookverify.Scheme, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, slot := range b.System.Slots() {
-		if slot.Usage == claviger.UsageWebhookInbound && slot.Credential != nil && (in.slot == "" || in.slot == slot.Key) {
-			return set.For(string(slot.Credential.Method), slot.Credential.Variables.Texts())
+	slot, found := b.System.Slot(claviger.UsageWebhookInbound)
+	for _, s := range b.System.Slots() {
+		if s.Usage == claviger.UsageWebhookInbound && s.Key == in.slot {
+			slot = s
 		}
 	}
-	return nil, usagef("The system %s has no such slot of usage webhookInbound", in.system)
+	if !found || slot.Credential == nil || in.slot != "" && in.slot != slot.Key {
+		return nil, usagef("The system %s has no such slot of usage webhookInbound", in.system)
+	}
+	return set.For(string(slot.Credential.Method), slot.Credential.Variables.Texts())
 }
 
 // request puts the delivery together again.
@@ -163,40 +190,33 @@ func (p *program) printDelivery(e hookverify.Explanation) {
 
 func (p *program) webhookEvents() *cobra.Command {
 	var q client.InboundQuery
-	c := ask(p, "events", "List the newest deliveries", cobra.NoArgs,
-		func(ctx context.Context, c *client.Client, _ []string) (out []api.InboundEvent, err error) {
-			const most = 100
-			for e, err := range c.InboundEvents(ctx, q) {
-				if err != nil || len(out) == most {
-					return out, err
-				}
-				out = append(out, e)
-			}
-			return out, nil
+	c := listing[api.InboundEvent]{
+		use: "events", short: "List the newest deliveries", args: cobra.NoArgs, most: 100,
+		items: func(ctx context.Context, c *client.Client, _ []string) iter.Seq2[api.InboundEvent, error] {
+			return c.InboundEvents(ctx, q)
 		},
-		func(list []api.InboundEvent) {
-			for _, e := range list {
-				p.printf("%s  %s  %s  %s %s %s\n", e.ID, when(&e.ReceivedAt), e.SystemKey, e.Status, e.Code, e.Type)
-			}
-		})
+		none: "No deliveries.", heading: []string{"id", "received", "system", "data source", "slot", "type", "status", "code"},
+		row: func(e api.InboundEvent) []string {
+			return []string{e.ID, when(&e.ReceivedAt), e.SystemKey, e.DataSource, e.Slot, e.Type, e.Status, e.Code}
+		},
+	}.command(p)
 	c.Flags().StringVar(&q.SystemKey, "system", "", "of this system")
 	c.Flags().StringVar(&q.Status, "status", "", "received, processed, failed or parked")
+	p.completeFlag(c, "system", p.completeSystems)
+	p.completeFlag(c, "status", oneOf("received", "processed", "failed", "parked"))
 	return c
 }
 
 func (p *program) webhookReplay() *cobra.Command {
-	return ask(p, "replay EVENT", "Act on a delivery once more", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.InboundEvent, error) {
-			return c.ReplayInboundEvent(ctx, args[0])
-		},
+	return askOf(p, "replay EVENT", "Act on a delivery once more", p.completeDeliveries, optional((*client.Client).ReplayInboundEvent),
 		func(e api.InboundEvent) { p.printf("%s is %s again.\n", e.ID, e.Status) })
 }
 
 func (p *program) webhookAwait() *cobra.Command {
 	var slot string
-	c := ask(p, "await SYSTEM", "Let a slot take its secret from the vendor's handshake, once, within the hour", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (api.HandshakeWait, error) {
-			return c.AwaitHandshake(ctx, args[0], slot)
+	c := askOf(p, "await SYSTEM", "Let a slot take its secret from the vendor's handshake, once, within the hour", p.completeSystems,
+		func(c *client.Client, ctx context.Context, system string) (api.HandshakeWait, error) {
+			return c.AwaitHandshake(ctx, system, slot)
 		},
 		func(w api.HandshakeWait) { p.printf("%s waits until %s.\n", w.SystemKey, when(&w.Until)) })
 	c.Flags().StringVar(&slot, "slot", "", "key of the webhook slot (default: the default one)")

@@ -35,12 +35,13 @@ type EnvEntry struct {
 	Line, Column    int    // of the reference
 }
 
-// Env answers the entries of env.template, in the order of the file; nil without one.
-func (b *Bundle) Env() []EnvEntry {
+// Env answers the entries of env.template, in the order of the file, and the faults of its
+// other lines; none without the file.
+func (b *Bundle) Env() ([]EnvEntry, []Fault) {
 	if b.env == nil {
-		return nil
+		return nil, nil
 	}
-	return slices.Clone(b.env.entries)
+	return slices.Clone(b.env.entries), slices.Clone(b.env.faults)
 }
 
 func parseEnv(part Part) *envTemplate {
@@ -157,10 +158,40 @@ func (c *validator) checkEnv(b *Bundle) {
 	}
 }
 
-// EnvTemplate answers the env.template that names every reference of the system once, in
-// the order of the slots.
-func (b *Bundle) EnvTemplate() []byte {
-	return []byte(envLines(b.References(), nil))
+// EnvTemplate answers the env.template that names every reference of the system once and
+// no other. It is that of old with the lines that it lacks, in the order of the slots, and
+// without those that nothing names.
+func (b *Bundle) EnvTemplate(old *Bundle) []byte {
+	refs := b.References()
+	entries, _ := old.Env()
+	return withLineEnds(old.env.text(), []byte(old.env.without(refs)+envLines(refs, entries)))
+}
+
+// text answers the file as it was read; nil without one.
+func (e *envTemplate) text() []byte {
+	if e == nil {
+		return nil
+	}
+	return e.data
+}
+
+// without answers the text without the lines of references that are not among used.
+func (e *envTemplate) without(used []Reference) string {
+	if e == nil {
+		return ""
+	}
+	gone := map[int]bool{}
+	for _, entry := range e.entries {
+		path, ok := strings.CutPrefix(entry.Reference, claviger.SecretScheme)
+		gone[entry.Line] = ok && !slices.ContainsFunc(used, func(r Reference) bool { return r.Path == path })
+	}
+	var out strings.Builder
+	for i, line := range lines(withNewline(e.data)) {
+		if !gone[i+1] {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // envLines answers a line for each reference that the entries do not name. Two paths whose

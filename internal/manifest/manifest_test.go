@@ -108,8 +108,8 @@ func TestTheDocumentedExamplePasses(t *testing.T) {
 	if !slices.Equal(paths, want) {
 		t.Errorf("references %q, want %q", paths, want)
 	}
-	if len(b.Env()) != 3 || b.DataSources[0].Key != "companies" || b.DataSources[1].Key != "contacts" {
-		t.Errorf("read %d lines and the data sources %v", len(b.Env()), b.DataSources)
+	if entries, faults := b.Env(); len(entries) != 3 || len(faults) > 0 || b.DataSources[0].Key != "companies" || b.DataSources[1].Key != "contacts" {
+		t.Errorf("read the lines %v and the data sources %v", entries, b.DataSources)
 	}
 }
 

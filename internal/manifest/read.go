@@ -212,6 +212,9 @@ func (b *Bundle) DataSourceDocument(i int) []byte {
 	return b.data[i].root.AppendJSON(nil)
 }
 
+// SystemFile is the name of the system's document, as faults call it.
+func (b *Bundle) SystemFile() string { return b.system.name }
+
 // DataSourceFile is the name of the file, as faults call it, of the data source i.
 func (b *Bundle) DataSourceFile(i int) string { return b.data[i].name }
 

@@ -142,38 +142,14 @@ func (r *Repaired) env(b *Bundle) {
 	if b.folder == "" {
 		return
 	}
-	file := RepairedFile{Name: path.Join(b.folder, envName), hidden: map[int]bool{}}
-	if b.env != nil {
-		file.Old = b.env.data
+	file := RepairedFile{Name: path.Join(b.folder, envName), Old: b.env.text(), New: r.After(b).EnvTemplate(b), hidden: map[int]bool{}}
+	_, faults := b.Env()
+	for _, f := range faults { // other things than references
+		file.hidden[f.Line] = true
 	}
-	refs := r.After(b).References()
-	text := b.env.without(refs, file.hidden) + envLines(refs, b.Env())
-	if file.New = withLineEnds(file.Old, []byte(text)); !bytes.Equal(file.New, withNewline(file.Old)) {
+	if !bytes.Equal(file.New, withNewline(file.Old)) {
 		r.Files = append(r.Files, file)
 	}
-}
-
-// without answers the text without the lines of references that are not among used, and
-// notes which lines hold something else than a reference.
-func (e *envTemplate) without(used []Reference, secret map[int]bool) string {
-	if e == nil {
-		return ""
-	}
-	gone := map[int]bool{}
-	for _, entry := range e.entries {
-		path, ok := strings.CutPrefix(entry.Reference, claviger.SecretScheme)
-		gone[entry.Line] = ok && !slices.ContainsFunc(used, func(r Reference) bool { return r.Path == path })
-	}
-	for _, f := range e.faults {
-		secret[f.Line] = true
-	}
-	var out strings.Builder
-	for i, line := range lines(withNewline(e.data)) {
-		if !gone[i+1] {
-			out.WriteString(line)
-		}
-	}
-	return out.String()
 }
 
 // mender edits the slots of one system.
