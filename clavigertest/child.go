@@ -65,9 +65,6 @@ type Child struct {
 	ended  chan struct{}
 }
 
-// startTimeout bounds the wait for a child that starts.
-const startTimeout = 30 * time.Second
-
 // Serve starts the server in an environment that has nothing but env, on free ports,
 // and waits until it listens. It answers nil if the process ended before that.
 func (p Program) Serve(t testing.TB, env []string) *Child {
@@ -91,14 +88,14 @@ func (p Program) Serve(t testing.TB, env []string) *Child {
 	t.Cleanup(c.Kill)
 	listening := make(chan struct{})
 	go c.follow(stderr, listening)
-	timer := time.NewTimer(startTimeout)
+	timer := time.NewTimer(Patience)
 	defer timer.Stop()
 	select {
 	case <-listening:
 	case <-c.ended:
 		return nil
 	case <-timer.C:
-		t.Fatalf("the server did not listen within %s:\n%s", startTimeout, c.Stderr)
+		t.Fatalf("the server did not listen within %s:\n%s", Patience, c.Stderr)
 	}
 	first := regexp.MustCompile(`(?m)^(client id|client secret|API key):\s+(\S+)$`)
 	for _, m := range first.FindAllStringSubmatch(c.Stdout(t), -1) {

@@ -16,14 +16,15 @@ import (
 // The page of a device flow asks in the background and stays as it is until there is a way
 // on: focus and place are kept. Without scripts it loads again by itself.
 func TestConnect_ADevicesPageStaysUntilTheVendorSaysYes(t *testing.T) {
-	c := &clock{at: time.Now()}
-	x := newGrant(t, clavigertest.Options{Now: c.now}, oauthserver.Policy{Now: c.now}, deviceGrant)
-	x.register()
 	b := chromium.Start(t)
 	for name, view := range map[string]chromium.View{
 		"script": chromium.Phone(), "dark": chromium.Dark(), "without scripts": {Width: 1280, Height: 800, NoScript: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits for the queue to look for what was put off
+			c := &clock{at: time.Now()}
+			x := newGrant(t, clavigertest.Options{Now: c.now}, oauthserver.Policy{Now: c.now}, deviceGrant)
+			x.register()
 			p, s := b.Open(t, view), x.session(api.CreateConnectSession{})
 			p.Goto(s.ConnectURL)
 			p.Click("button", "Continue to Acme CRM")
@@ -33,7 +34,7 @@ func TestConnect_ADevicesPageStaysUntilTheVendorSaysYes(t *testing.T) {
 				for p.Focus().Name != "Copy the code" {
 					p.Press("Tab")
 				}
-				patiently(t, "the page asks", func() bool {
+				eventually(t, "the page asks", func() bool {
 					return slices.ContainsFunc(p.Requests(), func(r string) bool { return strings.HasSuffix(r, "/over") })
 				})
 				if now := p.Focus(); now.Name != "Copy the code" || !now.Ring {
@@ -41,7 +42,7 @@ func TestConnect_ADevicesPageStaysUntilTheVendorSaysYes(t *testing.T) {
 				}
 			}
 			x.later(c, 6*time.Second)
-			patiently(t, "the vendor has said yes", func() bool {
+			eventually(t, "the vendor has said yes", func() bool {
 				now, err := x.api.ConnectSession(t.Context(), s.ID)
 				return err == nil && now.Status == "awaiting_finish"
 			})
@@ -81,7 +82,7 @@ func TestAbuse_048_065_AskingForADevice(t *testing.T) {
 		t.Errorf("%d entries of the ledger for looking", n)
 	}
 	x.later(c, 6*time.Second)
-	patiently(t, "there is a way on", func() bool { return strings.Contains(b.get(start+"/over").Body, "true") })
+	eventually(t, "there is a way on", func() bool { return strings.Contains(b.get(start+"/over").Body, "true") })
 	code := shownCode(t, b.get(start))
 	b.get(start + "/over")
 	if _, err := x.api.FinishConnectSession(t.Context(), s.ID, code); err != nil {

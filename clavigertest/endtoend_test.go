@@ -224,7 +224,7 @@ func TestEndToEndCleansUpAfterItsCaller(t *testing.T) {
 		if id != "co_1" {
 			t.Errorf("deleted: %s", id)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(longest):
 		t.Error("the record stays")
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"claviger/api"
 )
@@ -94,7 +93,7 @@ func (s *Server) Send(c Call) (*Answer, error) {
 
 // browser is how tests speak to the server: with a deadline, and without following.
 var browser = &http.Client{
-	Timeout:       time.Minute,
+	Timeout:       Patience,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -142,7 +141,7 @@ func TestGrants_Certified(t *testing.T) {
 			x.connector("devices", x.provider.Issuer, `"grant":"device","clientAuth":"client_secret_basic"`, "/me", secret("devices"))
 			conn := x.pending("devices")
 			x.provider.Consent(t, conn.VerificationURIComplete, "ada")
-			patiently(t, "the connection is active", func() bool {
+			eventually(t, "the connection is active", func() bool {
 				now, err := x.api.Connection(t.Context(), conn.ID)
 				return err == nil && now.Status == "active" && now.Account.ID == "ada"
 			})
@@ -171,7 +170,7 @@ func (x *certified) resource(t *testing.T) string {
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.SetBasicAuth("people", url.QueryEscape(certifiedSecret))
-		resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+		resp, err := (&http.Client{Timeout: longest}).Do(req)
 		if err != nil {
 			http.Error(w, "", http.StatusBadGateway)
 			return

@@ -152,23 +152,6 @@ func TestGrants_ConsentWithAnOwnClient(t *testing.T) {
 
 const deviceGrant = `"oauth2":{"grant":"device","clientAuth":"client_secret_basic","deviceUrl":"%[1]s/device","tokenUrl":"%[1]s/token","revokeUrl":"%[1]s/revoke","scopes":["contacts.read"]}`
 
-// patiently is eventually for what a few jobs have to do that were put off: the queue looks
-// for those every five seconds.
-func patiently(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !f() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
 // polls answers how often the vendor was asked whether somebody has decided.
 func (x *consent) polls() int { return len(x.vendor.Received("/token")) }
 
@@ -189,7 +172,7 @@ func TestAbuse_065_DeviceConnection(t *testing.T) {
 		_, err = x.whoami(conn.ID)
 		refused(t, err, 409, "connection_pending")
 		x.vendor.Next(oauthserver.Fault{Skip: true, Status: 400, Body: `{"error":"slow_down"}`})
-		patiently(t, "the connection is active", func() bool {
+		eventually(t, "the connection is active", func() bool {
 			c.move(100 * time.Millisecond)
 			now, err := x.api.Connection(t.Context(), conn.ID)
 			return err == nil && now.Status == "active" && now.Account.ID == "user-1" && now.UserCode == ""
@@ -219,7 +202,7 @@ func TestAbuse_065_DeviceRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 			x.later(c, 6*time.Second)
-			patiently(t, "the reason", func() bool {
+			eventually(t, "the reason", func() bool {
 				now, err := x.api.Connection(t.Context(), conn.ID)
 				return err == nil && now.Status == "pending" && now.LastError != nil && now.LastError.Code == want
 			})
@@ -250,7 +233,7 @@ func TestAbuse_048_065_DevicePage(t *testing.T) {
 			t.Errorf("another browser: %d %s", p.Status, p.Body)
 		}
 		x.later(c, 6*time.Second)
-		patiently(t, "the vendor has said yes", func() bool {
+		eventually(t, "the vendor has said yes", func() bool {
 			now, err := x.api.ConnectSession(t.Context(), s.ID)
 			return err == nil && now.Status == "awaiting_finish"
 		})
@@ -267,7 +250,7 @@ func TestAbuse_048_065_DevicePage(t *testing.T) {
 		again := x.session(api.CreateConnectSession{})
 		b.get(b.choose(again))
 		x.later(c, 6*time.Second)
-		patiently(t, "the vendor has said yes again", func() bool {
+		eventually(t, "the vendor has said yes again", func() bool {
 			now, err := x.api.ConnectSession(t.Context(), again.ID)
 			return err == nil && now.Status == "awaiting_finish"
 		})

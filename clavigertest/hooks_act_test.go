@@ -67,7 +67,7 @@ func (x *told) addr() string { return x.server.Listener.Addr().String() }
 // of waits until the endpoint has been told of a delivery.
 func (x *told) of(t *testing.T, id string) toldData {
 	t.Helper()
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(longest)
 	defer deadline.Stop()
 	for {
 		x.mu.Lock()
@@ -117,9 +117,7 @@ func TestADeliveryIsToldToTheOrganizationsEndpoints(t *testing.T) {
 		if _, err := h.ReplayInboundEvent(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		for x.messages(id) != 2 {
-			pauseFor(t, 20*time.Millisecond)
-		}
+		eventually(t, "the second telling", func() bool { return x.messages(id) == 2 })
 	})
 }
 
@@ -198,9 +196,7 @@ func TestAbuse_168_WithoutItsOwnSlotAnEventWaits(t *testing.T) {
 		setSecrets(t, h.Client, "example-crm/syncApiKey", crmSyncKey)
 		h.App.Sweep(t.Context())
 		for id, path := range map[string]string{first: "/contacts/c-1", second: "/contacts/77"} {
-			for h.settled(id).Status != "processed" { // the second one follows the first
-				pauseFor(t, 20*time.Millisecond)
-			}
+			eventually(t, "what was parked is processed", func() bool { return h.settled(id).Status == "processed" })
 			if got := x.of(t, id); !strings.Contains(string(got.Record), path) || got.DataSource != "contacts" {
 				t.Errorf("told %s of %s", got.Record, id)
 			}

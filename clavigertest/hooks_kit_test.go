@@ -120,41 +120,31 @@ func (h *hooked) events(q client.InboundQuery) (out []api.InboundEvent) {
 }
 
 // settled waits until an event is no longer to be acted upon.
-func (h *hooked) settled(id string) api.InboundEvent {
+func (h *hooked) settled(id string) (e api.InboundEvent) {
 	h.t.Helper()
-	for {
-		e, err := h.InboundEvent(h.t.Context(), id)
-		if err != nil {
+	eventually(h.t, id+" is settled", func() bool {
+		var err error
+		if e, err = h.InboundEvent(h.t.Context(), id); err != nil {
 			h.t.Fatal(err)
 		}
-		if e.Status != "received" {
-			return e
-		}
-		pauseFor(h.t, 20*time.Millisecond)
-	}
+		return e.Status != "received"
+	})
+	return e
 }
 
 // recorded waits until the ledger has so many entries about verifying deliveries that
 // match: the end of each follows within moments.
 func (h *hooked) recorded(what string, want int, match func(api.Entry) bool) {
 	h.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
+	eventually(h.t, fmt.Sprintf("%d entries of %s", want, what), func() bool {
 		got := 0
 		for _, e := range h.Server.Audit(h.t, h.Key, "limit=100&verb=webhooks:receive") {
 			if match(e) {
 				got++
 			}
 		}
-		if got == want {
-			return
-		}
-		if time.Now().After(deadline) {
-			h.t.Errorf("the ledger has %d entries of %s, want %d", got, what, want)
-			return
-		}
-		pauseFor(h.t, 20*time.Millisecond)
-	}
+		return got == want
+	})
 }
 
 // pauseFor gives a background job time, within the test's own.

@@ -29,6 +29,10 @@ import (
 	"claviger/internal/wire"
 )
 
+// Patience bounds every wait for what a test expects: nothing takes nearly as long, and
+// on a slow, loaded machine nothing fails that was only late.
+const Patience = 2 * time.Minute
+
 // Engine is a kind of database.
 type Engine string
 
@@ -166,7 +170,7 @@ func listen(t testing.TB) net.Listener {
 // Further calls do nothing.
 func (s *Server) Stop() {
 	s.stopOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
 		for _, server := range s.servers {
 			if err := server.Shutdown(ctx); err != nil {

@@ -18,7 +18,7 @@ func database(t *testing.T, s *clavigertest.Server) *sql.DB {
 	t.Helper()
 	driver, source := "pgx", s.Settings.DatabaseURL
 	if strings.HasPrefix(source, "sqlite:") {
-		driver, source = "sqlite", "file:"+s.DatabasePath()+"?_pragma=busy_timeout(5000)"
+		driver, source = "sqlite", "file:"+s.DatabasePath()+"?_pragma=busy_timeout(60000)"
 	}
 	db, err := sql.Open(driver, source)
 	if err != nil {

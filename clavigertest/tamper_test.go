@@ -27,7 +27,7 @@ type book struct {
 
 func verify(t *testing.T, s app.Settings) *gate.Report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	r, err := app.VerifyLedger(ctx, s, time.Time{}, time.Time{})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-	"time"
 
 	"claviger/api"
 	"claviger/clavigertest/acme"
@@ -33,7 +32,7 @@ type Twins struct {
 	ProxyOnly          string // a key of A's first workspace that may use connections and no more
 	Viewer             string // a key of A that may read connections and no more
 	ViewerID           string
-	Expired, Revoked   string // keys of A
+	Revoked            string // a key of A
 }
 
 // NewTwins starts a server and makes the twins.
@@ -50,8 +49,6 @@ func NewTwins(t testing.TB, o Options) *Twins {
 	w.ScopedA2 = w.Scoped(t, w.A.Operator, "a2")
 	w.ProxyOnly, _ = w.APIKey(t, w.A, api.CreateAPIKey{Name: "proxy only", WorkspaceID: w.A.Workspaces[0], Scopes: []string{"connections:proxy", "actions:run"}})
 	w.Viewer, w.ViewerID = w.APIKey(t, w.A, api.CreateAPIKey{Name: "viewer", Scopes: []string{"connections:read"}})
-	soon := time.Now().Add(time.Second)
-	w.Expired, _ = w.APIKey(t, w.A, api.CreateAPIKey{Name: "expired", ExpiresAt: &soon})
 	revoked, id := w.APIKey(t, w.A, api.CreateAPIKey{Name: "revoked"})
 	w.Revoked = revoked
 	if a := w.Do(Call{Token: w.A.Owner, Method: http.MethodDelete, Path: "/v1/api-keys/" + id}); a.Status != 200 {

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const patience = 10_000; // milliseconds for anything to appear
+const patience = 60_000; // milliseconds for anything to appear
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
@@ -138,7 +138,7 @@ async function answer(line) {
 
 async function start(line) {
   const { chromium: executablePath, args } = JSON.parse(line);
-  browser = await chromium.launch({ executablePath, args, headless: true, timeout: 30_000 });
+  browser = await chromium.launch({ executablePath, args, headless: true, timeout: 100_000 });
   say({ ready: true });
 }
 

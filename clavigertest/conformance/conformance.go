@@ -21,7 +21,7 @@ import (
 var files embed.FS
 
 // deadline bounds one scenario.
-const deadline = 30 * time.Second
+const deadline = 2 * time.Minute
 
 // Scenarios are those that any server with tools can pass.
 func Scenarios() []string {

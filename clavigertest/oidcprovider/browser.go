@@ -33,7 +33,7 @@ func (p *Provider) Consent(t testing.TB, address, user string) (rawQuery string)
 		t.Fatal(err)
 	}
 	browser := &http.Client{
-		Jar: jar, Timeout: 10 * time.Second,
+		Jar: jar, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)

@@ -27,7 +27,7 @@ import (
 var files embed.FS
 
 // startDeadline bounds the wait for the server's start.
-const startDeadline = 30 * time.Second
+const startDeadline = 2 * time.Minute
 
 // Set is the server with what it is built from.
 func Set() npm.Set { return npm.Set{Name: "oidc-provider", Files: files} }

@@ -30,7 +30,7 @@ import (
 var files embed.FS
 
 // answerDeadline bounds the wait for one answer, the loading of a library included.
-const answerDeadline = 30 * time.Second
+const answerDeadline = 2 * time.Minute
 
 // The libraries, as Sign and Verify name them.
 const (

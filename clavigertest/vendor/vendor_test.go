@@ -69,7 +69,7 @@ func open(t *testing.T) *bench {
 	s := vendor.Start(t)
 	transport := s.Transport()
 	t.Cleanup(transport.CloseIdleConnections)
-	return &bench{t: t, server: s, catalog: c, client: &http.Client{Transport: transport, Timeout: 10 * time.Second}}
+	return &bench{t: t, server: s, catalog: c, client: &http.Client{Transport: transport, Timeout: time.Minute}}
 }
 
 // send applies the credentials and answers the vendor's status, header and body.

@@ -36,7 +36,7 @@ func newDesk(t *testing.T, o clavigertest.Options, policy oauthserver.Policy) *d
 		t.Fatal(err)
 	}
 	d := &desk{shell: newShell(t), server: clavigertest.Start(t, o), vendor: v, http: &http.Client{
-		Jar: jar, Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: v.Roots()}},
+		Jar: jar, Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: v.Roots()}},
 	}}
 	t.Cleanup(d.http.CloseIdleConnections)
 	d.env["CLAVIGER_URL"], d.env["CLAVIGER_API_KEY"] = d.server.URL, d.server.Key

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,9 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"claviger"
+	"claviger/clavigertest/leaks"
 	"claviger/clavigertest/postgres"
 	"claviger/internal/egress"
 	"claviger/internal/events"
@@ -30,7 +30,7 @@ import (
 	"claviger/internal/vault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leaks.Run(m)) }
 
 // patience bounds every wait of these tests; nothing takes nearly as long.
 const patience = 2 * time.Minute

@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"claviger/clavigertest/leaks"
 	"claviger/clavigertest/postgres"
 	"claviger/internal/jobs"
 	"claviger/internal/store"
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 	if url := os.Getenv(childVariable); url != "" {
 		child(url)
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(leaks.Run(m))
 }
 
 // patience bounds every wait of these tests; nothing takes nearly as long.
@@ -115,7 +114,7 @@ func (r *room) read(query string, args ...any) string {
 	r.t.Helper()
 	driver, source := "pgx", r.url
 	if strings.HasPrefix(r.url, "sqlite:") {
-		driver, source = "sqlite", "file:"+strings.TrimPrefix(r.url, "sqlite:")+"?mode=ro&_pragma=busy_timeout(5000)"
+		driver, source = "sqlite", "file:"+strings.TrimPrefix(r.url, "sqlite:")+"?mode=ro&_pragma=busy_timeout(60000)"
 	}
 	db, err := sql.Open(driver, source)
 	if err != nil {

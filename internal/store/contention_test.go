@@ -234,7 +234,7 @@ func TestAbuse_236_BusyStorm(t *testing.T) {
 	f := open(t, store.Config{URL: "sqlite:" + path})
 	a := f.tenant("a")
 	c := a.connect(a.connection("one"))
-	other, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_txlock=immediate")
+	other, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(60000)&_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,8 +190,21 @@ func (c *cluster) command(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// start runs the server and waits until it answers.
+// errEnded is a server that ended while its start was waited for.
+var errEnded = errors.New("the server ended at once")
+
+// start runs the server and waits until it answers. A port that was free may be taken
+// by the time the server wants it: then it gets another.
 func (c *cluster) start(ctx context.Context, signals <-chan os.Signal) (url string, err error) {
+	for range 5 {
+		if url, err = c.startOnce(ctx, signals); !errors.Is(err, errEnded) {
+			break
+		}
+	}
+	return url, err
+}
+
+func (c *cluster) startOnce(ctx context.Context, signals <-chan os.Signal) (url string, err error) {
 	port, err := freePort()
 	if err != nil {
 		return "", err
@@ -236,7 +249,7 @@ func (c *cluster) await(ctx context.Context, port string, signals <-chan os.Sign
 			return fmt.Errorf("stopped by %v", s)
 		case err := <-c.ended:
 			c.ended <- err
-			return fmt.Errorf("the server ended at once: %w", err)
+			return errors.Join(errEnded, err)
 		case <-ctx.Done():
 			return fmt.Errorf("the server does not answer: %w", ctx.Err())
 		}
