@@ -48,7 +48,10 @@ func TestAbuse_056_258_ReturnAddresses(t *testing.T) {
 			t.Errorf("%q: %v", raw, err)
 		}
 	}
-	for _, raw := range []string{"http://app.example/done", "https://app.example/x/../y", "https://user@app.example/", "javascript:alert(1)"} {
+	for _, raw := range []string{
+		"http://app.example/done", "https://app.example/x/../y", "https://user@app.example/", "javascript:alert(1)",
+		"https://*.example/done", "https://app.example:0/done", "https://app.example:65536/done", "https://app.example:123456/done", "https://app.example;evil.example/",
+	} {
 		_, err := x.api.PutReturnURLs(t.Context(), []string{raw})
 		refused(t, err, 422, "invalid_return_url")
 	}

@@ -52,6 +52,20 @@ func TestTheCalendarOfClientSecrets(t *testing.T) {
 		if event["DTSTART"] != soon.Format("20060102T150405Z") || event["SUMMARY"] != strings.NewReplacer(`\`, `\\`, ",", `\,`, ";", `\;`).Replace(name)+` (acme): client secret ends` {
 			t.Errorf("%q", event)
 		}
+		if !strings.Contains(event["DESCRIPTION"], "PUT /v1/connectors/acme/client") || strings.Contains(event["DESCRIPTION"], "Connect conn_") {
+			t.Errorf("a secret is not renewed by consent: %q", event["DESCRIPTION"])
+		}
+		for query, want := range map[string]int{
+			"?connector=acme": 1, "?connector=other": 0, "?workspaceId=" + conn.WorkspaceID: 1, "?connector=acme&workspaceId=ws_other": 0, "": 1,
+			"?kind=idle": -422, "?connector=acme&connector=acme": -422, "?%zz": -400,
+		} {
+			again := req.Clone(t.Context())
+			again.URL.RawQuery = strings.TrimPrefix(query, "?")
+			res, feed := x.send(again)
+			if want < 0 && res.StatusCode != -want || want >= 0 && (res.StatusCode != 200 || strings.Count(feed, "BEGIN:VEVENT") != want) {
+				t.Errorf("%q answered %d %s, want %d", query, res.StatusCode, feed, want)
+			}
+		}
 	})
 }
 

@@ -41,7 +41,7 @@ func TestGrants_ASecretOfOnesOwnIsRotated(t *testing.T) {
 		x.works(conn.ID) // by the token that lives
 		x.later(c, 2*time.Hour)
 		_, err = x.whoami(conn.ID)
-		refused(t, err, 502, "oauth_client_rejected")
+		refused(t, err, 502, "oauth_client_refused")
 		reached, hold, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		if err := patch("clientSecret", next); err != nil {
 			t.Fatal(err)

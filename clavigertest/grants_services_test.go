@@ -62,7 +62,7 @@ func TestGrants_JWTBearer(t *testing.T) {
 					broken[key] = "{}"
 					_, err := x.create("broken", broken)
 					if key == "clientId" {
-						refused(t, err, 424, "reauthorization_required") // the vendor's invalid_grant
+						refused(t, err, 422, "invalid_credentials") // the vendor's invalid_grant
 					} else {
 						refused(t, err, 422, "invalid_format")
 					}

@@ -168,7 +168,15 @@ func TestGrants_OwnClientIsReplaced(t *testing.T) {
 		_, err := x.create("service", nil)
 		refused(t, err, 422, "invalid_format")
 		_, err = x.create("service", map[string]string{"clientId": x.vendor.Client.ID, "clientSecret": "wrong"})
-		refused(t, err, 502, "oauth_client_refused")
+		refused(t, err, 422, "invalid_credentials")
+		for code, fault := range map[string]oauthserver.Fault{
+			"unreachable": {Skip: true, Status: 503, Body: `{}`}, "upstream_rate_limited": {Skip: true, Status: 429, Body: `{}`},
+			"invalid_credentials": {Skip: true, Status: 400, Body: `{"error":"invalid_grant"}`},
+		} {
+			x.vendor.Next(fault)
+			_, err = x.create("service", map[string]string{"clientId": x.vendor.Client.ID, "clientSecret": secret})
+			refused(t, err, 422, code)
+		}
 		_, err = x.create("service", map[string]string{"clientId": x.vendor.Client.ID, "clientSecret": secret, "accessToken": "planted"})
 		refused(t, err, 422, "unknown_credential")
 		conn, err := x.create("service", map[string]string{"clientId": x.vendor.Client.ID, "clientSecret": secret})
@@ -179,7 +187,7 @@ func TestGrants_OwnClientIsReplaced(t *testing.T) {
 			_, err := x.api.UpdateConnection(t.Context(), conn.ID, api.UpdateConnection{Credentials: map[string]*string{key: &value}})
 			return err
 		}
-		refused(t, patch("clientSecret", "wrong"), 502, "oauth_client_refused")
+		refused(t, patch("clientSecret", "wrong"), 422, "invalid_credentials")
 		refused(t, patch("accessToken", "planted"), 422, "unknown_credential")
 		x.works(conn.ID)
 		before := len(x.vendor.Received("/token"))
@@ -225,7 +233,7 @@ func TestAbuse_096_TwoClientSecrets(t *testing.T) {
 		c.move(25 * time.Hour) // the window is over
 		x.api = x.Client(x.Key)
 		before = len(x.vendor.Received("/token"))
-		if a := x.Do(call{Token: x.Key, Method: "GET", Path: proxy(conn.ID, "/userinfo")}); a.Status != http.StatusBadGateway || a.Fault().Code != "oauth_client_rejected" {
+		if a := x.Do(call{Token: x.Key, Method: "GET", Path: proxy(conn.ID, "/userinfo")}); a.Status != http.StatusBadGateway || a.Fault().Code != "oauth_client_refused" {
 			t.Errorf("%d %s", a.Status, a.Body)
 		}
 		if n := len(x.vendor.Received("/token")) - before; n != 1 {

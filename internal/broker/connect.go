@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"claviger"
+	"claviger/internal/catalog"
 	"claviger/internal/gate"
 	"claviger/internal/oauth"
 	"claviger/internal/store"
@@ -123,8 +124,20 @@ func (b *Broker) draftReconnect(ctx context.Context, c claviger.Caller, in NewCo
 	if conn.Status == claviger.StatusRevoked {
 		return conn.Status.Refusal()
 	}
-	if len(in.Connectors) > 0 && !slices.Equal(in.Connectors, []string{conn.Connector}) {
+	switch {
+	case len(in.Connectors) > 0 && !slices.Equal(in.Connectors, []string{conn.Connector}):
 		return claviger.Invalid("allowedConnectors", "connector_mismatch", "The connection is for %s, so nothing else can be connected in its place.", conn.Connector)
+	case in.Workspace != "" && in.Workspace != conn.Workspace:
+		return claviger.Invalid("workspaceId", "workspace_mismatch", "The connection lies in another workspace, where it stays. Leave workspaceId out.")
+	case len(in.Settings) > 0:
+		return claviger.Invalid("settings", "settings_stay", "A connection that is connected again keeps its settings. Change them with PATCH /v1/connections/{id}.")
+	case len(in.Tags) > 0:
+		return claviger.Invalid("tags", "tags_stay", "A connection that is connected again keeps its tags. Change them with PATCH /v1/connections/{id}.")
+	}
+	if method, err := b.AuthMethod(ctx, c.Scope, &conn); err != nil {
+		return err
+	} else if mints(method) {
+		return claviger.Invalid("connectionId", "nobody_consents", "Nobody consents to this connection. %s", wayOut(method))
 	}
 	s.Workspace, s.Connection, s.Reconnect, s.Connectors = conn.Workspace, conn.ID, true, []string{conn.Connector}
 	return nil
@@ -134,20 +147,53 @@ func (b *Broker) draftAllowed(ctx context.Context, c claviger.Caller, in NewConn
 	if len(in.Connectors) == 0 || len(in.Connectors) > maxAllowed {
 		return claviger.Invalid("allowedConnectors", "required", "Name 1 to %d connectors that may be connected.", maxAllowed)
 	}
+	known := map[string]bool{}
 	for i, key := range in.Connectors {
-		if _, err := b.namedConnector(ctx, c.Scope, key); err != nil {
+		param := fmt.Sprintf("allowedConnectors.%d", i)
+		k, err := b.namedConnector(ctx, c.Scope, key)
+		if err != nil {
 			e := *claviger.AsError(err)
 			if e.Kind == claviger.KindInvalid {
-				e.Param = fmt.Sprintf("allowedConnectors.%d", i)
+				e.Param = param
 			}
 			return &e
+		}
+		if !slices.ContainsFunc(k.Auth, func(m claviger.AuthMethod) bool { return onPage(&m) }) {
+			return claviger.Invalid(param, "nobody_connects", "Nobody can connect %s on a page: each of its methods wants a client of its own, or no person at all. Use POST /v1/connections.", key)
+		}
+		if err := fixable(k, in.Settings, known); err != nil {
+			return err
 		}
 		if !slices.Contains(s.Connectors, key) {
 			s.Connectors = append(s.Connectors, key)
 		}
 	}
+	for key := range in.Settings {
+		if !known[key] {
+			return claviger.Invalid("settings", "unknown_setting", "None of these connectors has a setting %s.", quoted(key))
+		}
+	}
 	s.Workspace, err = b.workspaceFor(ctx, c, in.Workspace)
 	return err
+}
+
+// fixable checks those of a session's settings that a connector knows, and notes them.
+func fixable(k *claviger.Connector, settings map[string]string, known map[string]bool) error {
+	for i := range k.Variables {
+		v := &k.Variables[i]
+		value, ok := settings[v.Key]
+		if !ok {
+			continue
+		}
+		known[v.Key] = true
+		if value == "" {
+			continue // its default
+		}
+		if _, err := catalog.CheckSetting(v, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Broker) draftReturn(ctx context.Context, c claviger.Caller, s *claviger.ConnectSession) error {
@@ -301,6 +347,9 @@ func returnAddress(param, raw string) (*url.URL, error) {
 	if err != nil || u.Opaque != "" || u.User != nil || u.Hostname() == "" || u.String() != raw || u.Host != strings.ToLower(u.Host) {
 		return refuse("write it as https://host/path, in lower case up to the path and without a user")
 	}
+	if port := u.Port(); port == "0" || len(port) > 5 || len(port) == 5 && port > "65535" || strings.ContainsFunc(u.Hostname(), notOfHost) {
+		return refuse("its host or port does not exist. Patterns are not known: list each address")
+	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && loopbackName(u.Hostname())) {
 		return refuse("it must be https; http is for 127.0.0.1, [::1] and localhost alone")
 	}
@@ -320,6 +369,11 @@ func returnAddress(param, raw string) (*url.URL, error) {
 		return refuse("its query is malformed, or has a parameter that claviger adds")
 	}
 	return u, nil
+}
+
+// notOfHost reports whether a character stands in no host name and no IP address.
+func notOfHost(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' || c == '_')
 }
 
 // loopbackName reports whether a host is this very machine by its name alone.

@@ -242,6 +242,10 @@ func (r *redemption) take(ctx context.Context, raw oauth.Raw, values claviger.Cr
 	r.answer = raw
 	if r.tokens, err = oauth.Parse(r.config, r.client, raw); err != nil {
 		r.barren = true
+		if claviger.IsKind(err, claviger.KindReauthorize) { // of a grant that has not begun
+			err = claviger.Errorf(claviger.KindUpstream, "oauth_code_refused",
+				"The vendor did not take the code that it had given a moment ago. Start again. If that does not help, the redirect URI or the OAuth client that is registered there is another one.").With(err)
+		}
 		return err
 	}
 	var grant store.Grant

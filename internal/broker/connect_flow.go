@@ -247,6 +247,15 @@ func (b *Broker) flowLive(ctx context.Context, c claviger.Caller, f *claviger.Co
 	if err != nil {
 		return nil, err
 	}
+	if f.Existing {
+		conn, _, err := b.db.Connection(ctx, c.Scope, f.Draft.ID)
+		if err != nil {
+			return nil, err
+		}
+		if conn.Status == claviger.StatusRevoked {
+			return nil, conn.Status.Refusal()
+		}
+	}
 	l, err := b.ready(f.Draft, nil, k)
 	if err == nil && l.method.OAuth == nil {
 		err = claviger.Errorf(claviger.KindConflict, "flow_ended", "This connection is not made at the vendor. Go back to the application and start again.")

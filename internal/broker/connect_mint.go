@@ -16,11 +16,37 @@ import (
 // and nobody consents.
 func mints(m *claviger.AuthMethod) bool { return m.OAuth != nil && m.OAuth.Grant.Unattended() }
 
+// wayOut says what helps where nobody could consent again.
+func wayOut(m *claviger.AuthMethod) string {
+	if m.BringsClient() || len(m.Fields) > 0 {
+		return "Send its credentials again with PATCH /v1/connections/{id}."
+	}
+	return "Correct the OAuth client with PUT /v1/connectors/{key}/client, then POST /v1/connections/{id}/enable."
+}
+
+// refusedMint answers why no token came for credentials that were to be checked, in the
+// terms of the three steps. given: they are the connection's own.
+func refusedMint(err error, given bool) error {
+	e := claviger.AsError(err)
+	switch {
+	case e.Kind == claviger.KindReauthorize, given && (e.FineCode() == "oauth_client_refused" || e.Kind == claviger.KindDenied && e.FineCode() == "access_denied"):
+		return claviger.Invalid("credentials", "invalid_credentials", "The vendor issues no tokens for these credentials. Check them and try again.").With(err)
+	case e.FineCode() == "upstream_rate_limited":
+		return claviger.Invalid("", "upstream_rate_limited", "The vendor is limiting requests, so the credential was not tried. Try again later.").With(err)
+	case e.FineCode() == "upstream_unavailable", e.FineCode() == "unreachable", e.Kind == claviger.KindTimeout:
+		return unreachable(err)
+	}
+	return err
+}
+
 // mintConnection makes a connection whose tokens a client gets for itself: the
 // organization's, or one that the connection brings. They are proved before anything is
 // stored, unless the caller says otherwise.
 func (b *Broker) mintConnection(ctx context.Context, c claviger.Caller, l *live, in NewConnection) (Connected, error) {
 	creds, grant, err := b.mint(ctx, c, claviger.ConnectionsCreate, l, in.Credentials)
+	if err != nil && !in.SkipValidation {
+		err = refusedMint(err, len(in.Credentials) > 0)
+	}
 	if err != nil {
 		return Connected{}, err
 	}
@@ -129,6 +155,9 @@ func (r *renewal) remint(ctx context.Context) error {
 		return err
 	}
 	creds, grant, err := r.broker.mint(ctx, r.caller, claviger.ConnectionsUpdate, l, fields)
+	if err != nil && !r.in.SkipValidation {
+		err = refusedMint(err, true)
+	}
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,12 @@ func (b *Broker) ConnectPage(ctx context.Context, c claviger.Caller) (ConnectPag
 	return page, nil
 }
 
+// onPage reports whether a page can make a connection by a method: none can by a grant
+// without a person, or with a client of one's own.
+func onPage(m *claviger.AuthMethod) bool {
+	return m.OAuth == nil || !mints(m) && len(m.Fields) == 0
+}
+
 func (b *Broker) choices(ctx context.Context, c claviger.Caller, s claviger.ConnectSession, key string, old *claviger.Connection) ([]ConnectChoice, error) {
 	version := 0
 	if old != nil {
@@ -108,8 +114,8 @@ func (b *Broker) choices(ctx context.Context, c claviger.Caller, s claviger.Conn
 	var out []ConnectChoice
 	for i := range k.Auth {
 		m := &k.Auth[i]
-		if mints(m) || m.OAuth != nil && len(m.Fields) > 0 && old == nil || old != nil && m.Key != old.AuthMethod {
-			continue // a grant without a person, a client of one's own, or another way than before
+		if old == nil && !onPage(m) || old != nil && (mints(m) || m.Key != old.AuthMethod) {
+			continue // or another way than before
 		}
 		settings := s.Settings
 		if old != nil {
@@ -343,7 +349,7 @@ func (b *Broker) choose(ctx context.Context, c claviger.Caller, s claviger.Conne
 	}
 	l.conn.Owner = s.User.ID
 	l.conn.Name = sessionName(k, s.User, l.conn.ID)
-	if m := l.method; mints(m) || m.OAuth != nil && len(m.Fields) > 0 {
+	if !onPage(l.method) {
 		return nil, false, claviger.NotFound("auth method")
 	}
 	return l, false, nil

@@ -213,16 +213,32 @@ func (b *Broker) DisableConnection(ctx context.Context, c claviger.Caller, id cl
 	})
 }
 
-// EnableConnection switches a disabled connection on again.
+// EnableConnection switches a disabled connection on again. One whose grant has died meanwhile waits for its owner again. One that nobody consents to
+// is tried anew at its next use, by what the organization has put right.
 func (b *Broker) EnableConnection(ctx context.Context, c claviger.Caller, id claviger.ConnectionID) (claviger.Connection, error) {
+	was, err := b.find(ctx, c, claviger.ConnectionsEnable, id)
+	if err != nil {
+		return was, err
+	}
+	dead, minted, err := b.grantOver(ctx, c, &was)
+	if err != nil {
+		return was, err
+	}
 	return b.change(ctx, c, claviger.ConnectionsEnable, id, func(conn claviger.Connection) (claviger.Connection, error) {
 		switch conn.Status {
 		case claviger.StatusDisabled:
 			conn.Status = claviger.StatusActive
 			if len(conn.SecretKeys) == 0 && conn.AuthMethod != string(claviger.AuthNone) && conn.Revision == 0 {
 				conn.Status = claviger.StatusPending
+			} else if dead && !minted {
+				conn.Status = claviger.StatusReauthorize
 			}
 		case claviger.StatusActive:
+		case claviger.StatusReauthorize:
+			if !minted {
+				return conn, b.reconnectable(id, conn.Status.Refusal())
+			}
+			conn.Status = claviger.StatusActive
 		default:
 			return conn, conn.Status.Refusal()
 		}
@@ -278,6 +294,9 @@ func (b *Broker) DisableConnections(ctx context.Context, c claviger.Caller, f Co
 	if f.Connector == "" && f.Workspace == "" && f.TagKey == "" && f.Owner == "" {
 		return 0, claviger.Invalid("connector", "required", "Name at least one of connector, workspaceId, tag, owner.")
 	}
+	if err := b.inReach(ctx, c, claviger.ConnectionsDisable, f.Workspace); err != nil {
+		return 0, err
+	}
 	disabled := 0
 	for {
 		var list []claviger.Connection
@@ -285,6 +304,9 @@ func (b *Broker) DisableConnections(ctx context.Context, c claviger.Caller, f Co
 			list, err = tx.DisableConnections(ctx, c.Scope, visible(c, f)) // in batches: those already disabled do not come again
 			for i := range list {
 				t.Also(list[i].Resource())
+				if err == nil {
+					err = b.announce(ctx, tx, claviger.EventConnectionUpdated, &list[i])
+				}
 			}
 			return err
 		})
@@ -296,6 +318,16 @@ func (b *Broker) DisableConnections(ctx context.Context, c claviger.Caller, f Co
 			return disabled, err
 		}
 	}
+}
+
+// inReach refuses a workspace that is not there, so that who mistypes it does not believe
+// that its connections were stopped.
+func (b *Broker) inReach(ctx context.Context, c claviger.Caller, v claviger.Verb, id claviger.WorkspaceID) error {
+	if id == "" {
+		return nil
+	}
+	_, err := b.workspace(ctx, c, v, id)
+	return err
 }
 
 // visible is a filter that keeps out what the caller may not know of: the personal

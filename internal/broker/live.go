@@ -87,7 +87,7 @@ func (l *live) refusal(publicURL string, u claviger.Usage) *claviger.Error {
 			return vault.Missing(l.conn.SecretPaths[0]) // the slot's destination moved, and its values are to be given again
 		}
 		if f := l.conn.LastError; e.Kind == claviger.KindReauthorize && f != nil {
-			e.Message = f.Message + " The connection's owner must connect again."
+			e.Message = f.Message + " " + l.again()
 		}
 		if e.Kind == claviger.KindReauthorize && publicURL != "" {
 			e.Reconnect = publicURL + "/connect/" + string(l.conn.ID)

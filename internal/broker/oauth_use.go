@@ -9,6 +9,7 @@ import (
 	"claviger/internal/catalog"
 	"claviger/internal/gate"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // AuthMethod answers the auth method of a connection as its connector declares it now:
@@ -23,6 +24,23 @@ func (b *Broker) AuthMethod(ctx context.Context, s claviger.Scope, conn *clavige
 		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, conn.AuthMethod)
 	}
 	return method, nil
+}
+
+// grantOver reports whether a connection's grant has died, and whether its tokens are asked
+// for without anybody's consent, so that another attempt does no harm.
+func (b *Broker) grantOver(ctx context.Context, c claviger.Caller, conn *claviger.Connection) (dead, minted bool, err error) {
+	if conn.RefreshAt.IsZero() {
+		return false, false, nil
+	}
+	method, err := b.AuthMethod(ctx, c.Scope, conn)
+	if err != nil {
+		return false, false, err
+	}
+	g, err := b.db.Grant(ctx, c.Scope, conn.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, mints(method), nil
+	}
+	return vault.Ended(&g), mints(method), err
 }
 
 // Refreshed forgets a connection whose row the vault has just changed.
@@ -48,7 +66,7 @@ func (b *Broker) renewed(ctx context.Context, t *gate.Ticket, l *live) (*live, e
 	b.lives.drop(l.conn.ID)
 	switch {
 	case claviger.IsKind(err, claviger.KindReauthorize), claviger.IsKind(err, claviger.KindTimeout):
-		return nil, b.reconnectable(l, err)
+		return nil, b.reconnectable(l.conn.ID, err)
 	case err != nil:
 		b.log.WarnContext(ctx, "a refused access token could not be renewed", "connection", string(l.conn.ID), "error", err)
 		return nil, nil
@@ -70,14 +88,22 @@ func (b *Broker) renewed(ctx context.Context, t *gate.Ticket, l *live) (*live, e
 	return next, nil
 }
 
+// again says what helps a connection that the vendor no longer accepts.
+func (l *live) again() string {
+	if l.method != nil && mints(l.method) {
+		return wayOut(l.method)
+	}
+	return "The connection's owner must connect again."
+}
+
 // reconnectable adds where the owner can connect again.
-func (b *Broker) reconnectable(l *live, err error) error {
+func (b *Broker) reconnectable(id claviger.ConnectionID, err error) error {
 	if !claviger.IsKind(err, claviger.KindReauthorize) || b.publicURL == "" {
 		return err
 	}
 	e := *claviger.AsError(err)
 	if e.Path == "" { // of a missing secret, connecting again is no way out
-		e.Reconnect = b.publicURL + "/connect/" + string(l.conn.ID)
+		e.Reconnect = b.publicURL + "/connect/" + string(id)
 	}
 	return &e
 }

@@ -65,6 +65,9 @@ func (b *Broker) DeleteConnection(ctx context.Context, c claviger.Caller, id cla
 		return err
 	})
 	b.lives.drop(id)
+	if err == nil {
+		b.giveUpFlows(context.WithoutCancel(ctx), c, conn)
+	}
 	return conn, err
 }
 

@@ -75,6 +75,9 @@ func (b *Broker) RevokeConnections(ctx context.Context, c claviger.Caller, in Re
 	if !in.CreatedBefore.IsZero() && !in.CreatedAfter.Before(in.CreatedBefore) {
 		return RevocationReport{}, claviger.Invalid("createdBefore", "invalid_format", "Give a time after createdAfter.")
 	}
+	if err := b.inReach(ctx, c, claviger.ConnectionsRevoke, in.Workspace); err != nil {
+		return RevocationReport{}, err
+	}
 	id, err := b.newID(claviger.PrefixRevocation)
 	if err != nil {
 		return RevocationReport{}, err
@@ -175,6 +178,9 @@ func (b *Broker) stopIn(ctx context.Context, c claviger.Caller, report store.Rev
 		})
 		for i := range stopped {
 			b.lives.drop(stopped[i].ID)
+		}
+		if err == nil && len(stopped) > 0 {
+			b.giveUpFlows(context.WithoutCancel(ctx), c, stopped...)
 		}
 		if err != nil || len(stopped) == 0 {
 			return err

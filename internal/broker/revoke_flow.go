@@ -48,6 +48,30 @@ func (b *Broker) revokeLater(f *claviger.ConnectFlow, refresh bool) {
 	f.ExpiresAt = now.Add(lateAfter)
 }
 
+// giveUpFlows gives up what waits to be finished for connections that were deleted: its
+// tokens need not live until its ten minutes are over. It is the deletion's, which has
+// happened; what fails here is done when they are.
+func (b *Broker) giveUpFlows(ctx context.Context, c claviger.Caller, gone ...claviger.Connection) {
+	only, limit := claviger.ConnectionID(""), maxWaiting
+	if len(gone) == 1 {
+		only, limit = gone[0].ID, maxAwaiting
+	}
+	flows, err := b.db.AwaitingConnectFlows(ctx, c.Scope, "", only, limit)
+	for i := range flows {
+		f := &flows[i]
+		if slices.ContainsFunc(gone, func(conn claviger.Connection) bool { return conn.ID == f.Draft.ID }) {
+			err = errors.Join(err, b.abandon(ctx, c, f, claviger.ConnectFailed, claviger.StatusRevoked.Refusal()))
+		}
+	}
+	if err != nil {
+		b.log.WarnContext(ctx, "what waits to be finished for deleted connections is not given up yet", "error", err)
+	}
+}
+
+// maxWaiting bounds the flows of an organization that are looked through when many
+// connections are deleted.
+const maxWaiting = 1000
+
 // sharesGrant reports whether the connection lives on the same account of the vendor as
 // tokens that are given up, as far as is known: many vendors end the whole grant with one
 // of its tokens (RFC 7009, section 2.1), and the connection with it. Such tokens are only

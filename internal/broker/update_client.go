@@ -10,6 +10,7 @@ import (
 	"claviger"
 	"claviger/internal/catalog"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // reprove takes what the OAuth client that a connection brings proves itself with, where a
@@ -57,7 +58,11 @@ func atRest(ctx context.Context, tx *store.Tx, s claviger.Scope, id claviger.Con
 	case g.State == store.GrantUncertain:
 		return tokensStay(true)
 	}
-	_, err = tx.UpdateGrant(ctx, s, id, g.Fence, func(g *store.Grant, _ time.Time) { g.Failures, g.RetryAt, g.Cause = 0, time.Time{}, "" })
+	_, err = tx.UpdateGrant(ctx, s, id, g.Fence, func(g *store.Grant, _ time.Time) {
+		if g.Failures, g.RetryAt = 0, (time.Time{}); !vault.Ended(g) { // another client does not bring a dead token back
+			g.Cause = ""
+		}
+	})
 	if err != nil {
 		return err
 	}

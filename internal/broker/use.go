@@ -38,7 +38,7 @@ type sent struct {
 func (b *Broker) attempt(ctx context.Context, t *gate.Ticket, l *live, req *http.Request) (sent, error) {
 	creds, err := b.vault.Fresh(ctx, t, &l.conn, l.sealed)
 	if err != nil {
-		return sent{}, b.reconnectable(l, err)
+		return sent{}, b.reconnectable(l.conn.ID, err)
 	}
 	return b.deliver(ctx, l, req, creds)
 }

@@ -224,7 +224,11 @@ func (b *Broker) testAdmitted(ctx context.Context, c claviger.Caller, l *live) (
 func (b *Broker) remember(ctx context.Context, c claviger.Caller, l *live, p probed) error {
 	health, fault := verdict(p)
 	_, err := b.change(ctx, c, claviger.ConnectionsTest, l.conn.ID, func(conn claviger.Connection) (claviger.Connection, error) {
-		conn.Health, conn.LastError, conn.LastCheckedAt = health, fault, b.now()
+		conn.LastCheckedAt = b.now()
+		if conn.Status == claviger.StatusReauthorize && conn.LastError != nil && p.err != nil && p.err.Kind == claviger.KindReauthorize {
+			return conn, nil // the cause is known more precisely
+		}
+		conn.Health, conn.LastError = health, fault
 		if p.account.ID != "" && (conn.Account.ID == "" || conn.Account.ID == p.account.ID) {
 			conn.Account = p.account
 		}

@@ -28,25 +28,34 @@ func CheckSettings(conn *claviger.Connector, settings map[string]string) (map[st
 		if value == "" {
 			value = v.Default
 		}
-		switch v.Type {
-		case claviger.VariableHostLabel, claviger.VariableHostname, claviger.VariableUUID:
-			value = lowerASCII(value)
-		}
 		if value == "" {
 			if !v.Discovered && (v.Required || inBase(conn, v.Key)) {
 				return nil, claviger.Invalid("settings."+v.Key, "invalid_format", "settings.%s is required. %s", v.Key, v.Hint)
 			}
 			continue
 		}
-		if !fits(v, value) {
-			return nil, settingFault(v, value)
+		var err error
+		if out[v.Key], err = CheckSetting(v, value); err != nil {
+			return nil, err
 		}
-		out[v.Key] = value
 	}
 	if _, err := Base(conn, out); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// CheckSetting answers the value of one variable as it is kept, where not all settings of
+// a connection are known yet. The error is that of [CheckSettings].
+func CheckSetting(v *claviger.Variable, value string) (string, error) {
+	switch v.Type {
+	case claviger.VariableHostLabel, claviger.VariableHostname, claviger.VariableUUID:
+		value = lowerASCII(value)
+	}
+	if !fits(v, value) {
+		return "", settingFault(v, value)
+	}
+	return value, nil
 }
 
 // lowerASCII lowers ASCII letters alone: Unicode folding would turn a Kelvin sign

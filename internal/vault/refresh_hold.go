@@ -183,7 +183,10 @@ func answerBinding(conn *claviger.Connection) claviger.Binding {
 // refresh sends the connection's token, once or, where that does no harm, twice.
 func (h *holding) refresh(ctx context.Context) (again bool, err error) {
 	if !mints(h.party.rules) && h.party.used[RefreshToken].Empty() {
-		return false, h.end(ctx, "no_refresh_token", "The vendor issued no refresh token, and the access token has ended.")
+		return false, h.end(ctx, codeNoMore, "The vendor issued no refresh token, and the access token has ended.")
+	}
+	if !mints(h.party.rules) && Ended(&h.grant) && h.grant.SentRevision == h.row.conn.Revision {
+		return false, h.end(ctx, h.grant.Cause, noLongerAccepted) // switched off and on again
 	}
 	failpoint.Hit("refresh.intent.before")
 	anew := h.unsent != 0
@@ -332,16 +335,21 @@ func (h *holding) settle(ctx context.Context, raw oauth.Raw) (again bool, err er
 		if h.grant.Sends > 1 {
 			return false, h.end(ctx, codeUncertain, "A refresh broke off, and when it was repeated the vendor had used the refresh token up.")
 		}
-		return false, h.end(ctx, "invalid_grant", "The vendor no longer accepts the refresh token: access was withdrawn, or it has expired.")
+		if mints(h.party.rules) {
+			return false, h.end(ctx, codeDead, "The vendor no longer issues tokens for the connection's credentials: they were withdrawn, or have expired.")
+		}
+		return false, h.end(ctx, codeDead, noLongerAccepted)
 	}
 	if class.Registration() {
 		h.vault.keep.Log.Error("a vendor refuses an OAuth client, which all its connections share", "connector", h.row.conn.Connector,
 			"organization", string(h.row.conn.Organization), "verdict", string(class.Verdict))
-		return false, h.postpone(ctx, claviger.Errorf(claviger.KindUpstream, "oauth_client_rejected",
+		return false, h.postpone(ctx, claviger.Errorf(claviger.KindUpstream, "oauth_client_refused",
 			"The vendor refused the connector's OAuth client. Check its client id, its secret or key, and the grants that it is allowed.").With(class.Err()))
 	}
 	return false, h.postpone(ctx, class.Err())
 }
+
+const noLongerAccepted = "The vendor no longer accepts the refresh token: access was withdrawn, or it has expired."
 
 // codeUncertain is the cause of connections whose refresh token may be used up.
 const codeUncertain = "refresh_uncertain"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"claviger"
@@ -76,21 +77,32 @@ func (h *holding) take(next *row, tokens claviger.Tokens) (issued store.Grant, n
 	if next.conn.Status == claviger.StatusReauthorize {
 		next.conn.Status = claviger.StatusActive
 	}
-	if f := next.conn.LastError; f != nil && (f.Code == codeUncertain || f.Code == "invalid_grant") {
+	if f := next.conn.LastError; f != nil && (f.Code == codeUncertain || f.Code == codeDead) {
 		next.conn.LastError, next.conn.Health = nil, claviger.HealthUnknown
 	}
-	lost := slices.DeleteFunc(slices.Clone(before), func(scope string) bool { return slices.Contains(next.conn.GrantedScopes, scope) })
-	if len(lost) > 0 && h.needsScope(lost) {
-		next.conn.Health = claviger.HealthUnhealthy
-		next.conn.LastError = &claviger.Fault{Code: "insufficient_scope", Message: "The vendor now grants less than the connector needs. Connect again and allow what is asked for."}
-	}
-	return issued, len(lost) > 0
+	narrowed = h.weigh(&next.conn, before)
+	return issued, narrowed
 }
 
-// needsScope reports whether the connector needs one of the scopes for everything.
-func (h *holding) needsScope(lost []string) bool {
-	return slices.ContainsFunc(lost, func(scope string) bool { return slices.Contains(h.party.required, scope) })
+// weigh judges the scopes of new tokens by what was asked for and by what the connector
+// needs, and reports whether some were lost.
+func (h *holding) weigh(conn *claviger.Connection, before []string) (narrowed bool) {
+	without := func(scopes, have []string) []string {
+		return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(have, scope) })
+	}
+	wanted := slices.Concat(h.grant.RequestedScopes, h.party.required)
+	lost := without(before, conn.GrantedScopes)
+	if missed := without(lost, without(lost, wanted)); len(missed) > 0 {
+		conn.Health = claviger.HealthUnhealthy
+		conn.LastError = &claviger.Fault{Code: codeScope, Message: "The vendor now grants less than was asked for. Missing: " + strings.Join(missed, ", ") + ". Connect again and allow it."}
+	} else if f := conn.LastError; f != nil && f.Code == codeScope && len(without(h.grant.RequestedScopes, conn.GrantedScopes)) == 0 {
+		conn.LastError, conn.Health = nil, claviger.HealthUnknown
+	}
+	return len(lost) > 0
 }
+
+// codeScope is the fault of a connection that was granted less than was asked for.
+const codeScope = "insufficient_scope"
 
 // renew is the grant after a refresh.
 func (h *holding) renew(g *store.Grant, issued store.Grant, tokens claviger.Tokens) {
@@ -227,6 +239,18 @@ func (h *holding) distrust(ctx context.Context, cause error) error {
 	return claviger.Errorf(claviger.KindUpstream, codeUncertain, "%s", fault.Message).With(cause)
 }
 
+// The causes that end a grant, beside [codeUncertain].
+const (
+	codeDead   = "invalid_grant"
+	codeNoMore = "no_refresh_token"
+)
+
+// Ended reports whether a grant's refresh token is known to be of no use any more, or used
+// up: it is not sent again.
+func Ended(g *store.Grant) bool {
+	return g.State == store.GrantIdle && (g.Cause == codeDead || g.Cause == codeNoMore || g.Cause == codeUncertain)
+}
+
 // end asks for the connection's owner, unless somebody else got tokens meanwhile. The
 // dead token is never sent again: the state forbids it.
 func (h *holding) end(ctx context.Context, code, why string) error {
@@ -243,7 +267,11 @@ func (h *holding) end(ctx context.Context, code, why string) error {
 	if err != nil || !stands {
 		return err
 	}
-	return claviger.Errorf(claviger.KindReauthorize, "reauthorization_required", "%s Its owner must connect again.", why)
+	again := "Its owner must connect again."
+	if h.party != nil && mints(h.party.rules) {
+		again = "Correct them, or the OAuth client, and enable the connection again."
+	}
+	return claviger.Errorf(claviger.KindReauthorize, "reauthorization_required", "%s %s", why, again)
 }
 
 // conclude stores a verdict with the connection and its grant and tells of it. It does not

@@ -135,7 +135,7 @@ func TestAbuse_079_FailuresThatPass(t *testing.T) {
 		"a page of errors": {oauthserver.Fault{Status: 502, Header: page, Body: "<html>bad gateway</html>"}, "upstream_unavailable"},
 		"a login page":     {oauthserver.Fault{Status: 200, Header: page, Body: "<html>invalid_grant</html>"}, "upstream_unavailable"},
 		"a redirect":       {oauthserver.Fault{Status: 307, Header: http.Header{"Location": {"https://elsewhere.example/token"}}}, "upstream_unavailable"},
-		"invalid_client":   {oauthserver.Fault{Status: 401, Body: `{"error":"invalid_client"}`}, "oauth_client_rejected"},
+		"invalid_client":   {oauthserver.Fault{Status: 401, Body: `{"error":"invalid_client"}`}, "oauth_client_refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, sqlite(t), strict, 1, nil)
@@ -184,7 +184,7 @@ func TestAbuse_078_InvalidClientKillsNoConnection(t *testing.T) {
 		s.server.Next(oauthserver.Fault{Skip: true, Status: 400, Body: `{"error":"` + word + `"}`})
 		for range 2 { // the second time it is remembered
 			_, err := n.use(t.Context(), id)
-			if e := claviger.AsError(err); e.FineCode() != "oauth_client_rejected" || e.Kind != claviger.KindUpstream || e.RetryAfter == 0 {
+			if e := claviger.AsError(err); e.FineCode() != "oauth_client_refused" || e.Kind != claviger.KindUpstream || e.RetryAfter == 0 {
 				t.Errorf("%s: %v", word, err)
 			}
 		}
@@ -324,6 +324,27 @@ func TestAbuse_083_Lifetimes(t *testing.T) {
 				t.Errorf("expires %s, due %s, %d requests", conn.ExpiresAt, conn.RefreshAt, s.sent())
 			}
 		})
+	}
+}
+
+// Whatever the row says, a refresh token that the vendor has refused is not sent again.
+func TestAbuse_077_TheDeadTokenStaysDead(t *testing.T) {
+	s := newStand(t, sqlite(t), strict, 1, nil)
+	id, _ := s.connect(time.Hour)
+	n := s.nodes[0]
+	s.server.RevokeAll()
+	s.pass(2 * time.Hour)
+	for range 3 {
+		if _, err := n.use(t.Context(), id); code(err) != "reauthorization_required" {
+			t.Fatalf("%v", err)
+		}
+		if conn, _ := n.row(id); conn.Status != claviger.StatusReauthorize || conn.LastError.Code != "invalid_grant" {
+			t.Errorf("%s, %+v", conn.Status, conn.LastError)
+		}
+		n.change(id, func(c *claviger.Connection) { c.Status = claviger.StatusActive })
+	}
+	if s.sent() != 1 {
+		t.Errorf("%d requests", s.sent())
 	}
 }
 

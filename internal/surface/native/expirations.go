@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ func (s *surface) mountExpirations(a *wire.API) {
 	wire.Handle(a, both("GET", "/v1/expirations", "listExpirations", "List what comes to an end, the first at the front", claviger.ConnectionsRead), s.listExpirations)
 	s.calendar = both("GET", "/v1/expirations.ics", "expirationsCalendar", "The same as an iCalendar feed, without what claviger renews by itself", claviger.ConnectionsRead)
 	s.calendar.OwnAuth = true
-	s.calendar.Description = "For calendar programs: the API key is the password of Basic authentication, the user name does not matter."
+	s.calendar.Description = "For calendar programs: the API key is the password of Basic authentication, the user name does not matter. " +
+		"The parameters workspaceId and connector choose as in the list."
 	wire.HandleRaw(a, s.calendar, s.expirationsCalendar)
 }
 
@@ -82,11 +84,37 @@ func (s *surface) expirationsFeed(r *http.Request, from claviger.Request) (strin
 	if err := s.api.Admit(r.Context(), s.calendar, c); err != nil {
 		return "", err
 	}
-	all, err := s.core.Expirations(r.Context(), c, broker.ConnectionFilter{})
+	filter, err := feedFilter(r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	all, err := s.core.Expirations(r.Context(), c, filter)
 	if err != nil {
 		return "", err
 	}
 	return calendar(all), nil
+}
+
+// feedFilter reads what a feed's address chooses: those of the list's parameters that have
+// a meaning here. Any other is refused, as everywhere.
+func feedFilter(rawQuery string) (f broker.ConnectionFilter, err error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return f, claviger.Errorf(claviger.KindUnreadable, "unreadable", "The query cannot be read.")
+	}
+	for name, values := range query {
+		switch {
+		case len(values) > 1:
+			return f, claviger.Invalid(name, "invalid_value", "This parameter stands twice.")
+		case name == "workspaceId":
+			f.Workspace = claviger.WorkspaceID(values[0])
+		case name == "connector":
+			f.Connector = values[0]
+		default:
+			return f, claviger.Invalid("", "unknown_parameter", "A feed has the parameters workspaceId and connector.")
+		}
+	}
+	return f, nil
 }
 
 // maxFeed bounds the events of a feed; the later ones come into it in time.
@@ -115,7 +143,7 @@ func calendar(all []broker.Expiration) string {
 		line("DTSTAMP", stamp(e.Connection.UpdatedAt))
 		line("DTSTART", stamp(e.At))
 		line("SUMMARY", escapeText(fmt.Sprintf("%s (%s): %s ends", e.Connection.Name, e.Connection.Connector, wordOf(e.Kind))))
-		line("DESCRIPTION", escapeText(certainty+" Connect "+string(e.Connection.ID)+" again before it."))
+		line("DESCRIPTION", escapeText(certainty+" "+remedy(e)))
 		line("TRANSP", "TRANSPARENT")
 		line("END", "VEVENT")
 	}
@@ -124,6 +152,15 @@ func calendar(all []broker.Expiration) string {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
+
+// remedy says what to do before an end.
+func remedy(e broker.Expiration) string {
+	switch e.Kind {
+	case broker.ExpiresCertificate, broker.ExpiresSecret:
+		return "Make another at the vendor and store it with PUT /v1/connectors/" + e.Connection.Connector + "/client before it."
+	}
+	return "Connect " + string(e.Connection.ID) + " again before it."
+}
 
 func wordOf(kind string) string {
 	switch kind {
