@@ -403,3 +403,57 @@ func TestValidateSaysWhatAnUploadWouldSay(t *testing.T) {
 		}
 	}
 }
+
+// A person's grant is no credential for work without a person: not when it is uploaded,
+// not when a connection is made, and not when somebody writes it into the database.
+func TestAbuse_068_AGrantOfAPersonStaysWithThePerson(t *testing.T) {
+	people := `{"key": "people", "usage": "USAGE", "authType": "credential", "credential": {"method": "oauth2", "variables": {"baseUrl": "https://api.example.com",
+		"tokenUrl": "https://api.example.com/token"}, "security": {"clientId": "kv://shared/id", "clientSecret": "kv://shared/secret"}}}`
+	provider := `{"key": "people", "usage": "USAGE", "authType": "apiProvider", "apiProviderKey": "somebody"}`
+	s := clavigertest.Start(t, clavigertest.Options{})
+	c := s.Client(s.Key)
+	put := func(slot, usage string) error {
+		document := `{"key": "crm", "displayName": "CRM", "type": "custom", "authentications": [` + strings.Replace(slot, "USAGE", usage, 1) + `]}`
+		_, err := c.PutSystem(t.Context(), "crm", api.SystemUpload{System: json.RawMessage(document)})
+		return err
+	}
+	background := []string{"syncExecution", "webhookInbound"}
+	for _, usage := range background {
+		for name, slot := range map[string]string{"a grant": people, "a provider": provider} {
+			if err := put(slot, usage); !client.HasCode(err, "delegated_slot") {
+				t.Errorf("%s for %s is uploaded: %v", name, usage, err)
+			}
+		}
+	}
+	setSecrets(t, c, "shared/id", "a_client_of_ours", "shared/secret", "its_own_secret_01")
+	if err := put(people, "api"); err != nil {
+		t.Fatal(err)
+	}
+	for _, usage := range background {
+		_, err := c.CreateConnection(t.Context(), api.CreateConnection{Connector: "crm", AuthMethod: "people", Name: "by hand", Usage: usage, Credentials: map[string]string{"clientId": "a_client_of_ours", "clientSecret": "its_own_secret_01"}})
+		if !client.HasCode(err, "user_delegated") {
+			t.Errorf("a connection for %s is made: %v", usage, err)
+		}
+	}
+	for _, usage := range background {
+		s.Stop()
+		db := database(t, s)
+		for _, statement := range []string{"UPDATE connections SET usage = $1, status = 'active' WHERE connector = 'crm'", "UPDATE system_slots SET usage = $1"} {
+			if _, err := db.ExecContext(t.Context(), statement, usage); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := clavigertest.Start(t, s.Options())
+		again.Key, s = s.Key, again
+		report, err := s.Client(s.Key).TestIntegration(t.Context(), "crm")
+		if err != nil || report.Slots[0].Usage != usage || report.Slots[0].Code != "delegated_slot" {
+			t.Errorf("written into the database for %s: %+v %v", usage, report, err)
+		}
+	}
+	if a := s.Do(clavigertest.Call{Method: "POST", Path: "/webhooks/crm", Body: "{}"}); a.Status != http.StatusUnauthorized {
+		t.Errorf("a delivery is answered %d", a.Status)
+	}
+}

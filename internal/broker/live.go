@@ -101,6 +101,10 @@ func (l *live) refusal(publicURL string, u claviger.Usage) *claviger.Error {
 		return claviger.Errorf(claviger.KindConflict, "missing_slot",
 			"This connection serves %s, not %s. What is done here needs a connection whose usage is %s.", l.conn.Usage, u, u)
 	}
+	if (u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound) && consents(l.method) {
+		return claviger.Errorf(claviger.KindConflict, "delegated_slot",
+			"A person stands behind this connection, so it does not serve %s, which runs without one. Use a credential of a service.", u)
+	}
 	return nil
 }
 
