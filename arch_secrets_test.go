@@ -135,7 +135,7 @@ func scopeless() map[string]string {
 		"finds who asks: there is no scope before authentication":                "APIKeyByHash ApplicationByClientID TokenByID UserByID OrganizationByID ConnectSessionByHash",
 		"a command line belongs to nobody before a person has let it in":         "CreateLogin LoginByCode LoginByUserCode UpdateLogin",
 		"administers the instance, which is above all tenants":                   "Organizations Organization CreateOrganization CountOrganizations InstanceOrganization DeleteOrganization",
-		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets AddSeals SealedConnections SealedSecrets Ciphertexts Reseal",
+		"instance facts and keysets belong to no caller":                         "Fact PutFact Facts Keyset PutKeyset Keysets KeysetsApart Masters Rewrap AddSeals SealedConnections SealedSecrets Ciphertexts Reseal",
 		"the ledger's own plumbing: streams and checkpoints span tenants":        "Stream AppendLedger MovedStreams Streams WalkStream LastCheckpoint AddCheckpoint MarkCheckpointed WalkCheckpoints",
 		"counts of calls that the gate has already decided on":                   "AddUsage MarkUsed TouchAPIKeys",
 		"the change feed names stale rows to every node, by id alone":            "AddChange Changes Follow PurgeChanges",

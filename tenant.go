@@ -101,7 +101,8 @@ type Keyset struct {
 	Wrapped      []byte
 	Version      int64
 	UpdatedAt    time.Time
-	Seals        int64 // values that its primary has sealed, as the nodes have counted so far
+	Master       string // id of the master key that it is wrapped under; empty: not noted
+	Seals        int64  // values that its primary has sealed, as the nodes have counted so far
 }
 
 // UsageRow counts the calls of one connection and action within one hour.

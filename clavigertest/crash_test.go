@@ -220,7 +220,7 @@ func failpoints(t *testing.T, prefix string) []string {
 				return true
 			}
 			name := strings.Trim(mark.Value, `"`)
-			own := slices.ContainsFunc([]string{"refresh.", "connect.", "inbox."}, func(p string) bool { return strings.HasPrefix(name, p) })
+			own := slices.ContainsFunc([]string{"refresh.", "connect.", "inbox.", "masters."}, func(p string) bool { return strings.HasPrefix(name, p) })
 			if prefix == "" && !own || prefix != "" && strings.HasPrefix(name, prefix) {
 				out = append(out, name)
 			}

@@ -60,6 +60,7 @@ type Options struct {
 	DatabaseURL string // an existing database, for a second node or a second start; default: a new one
 	Data        string // the data folder; default: a temporary one
 	MasterKey   string // a key URL; default: a file in the data folder
+	Previous    string // the key URL before, while the master key is replaced
 	LedgerMode  string
 	PublicURL   string // what browsers see; default: the address itself
 	EgressAllow string
@@ -150,6 +151,9 @@ func settings(t testing.TB, o Options) app.Settings {
 	}
 	if s.DatabaseURL == "" {
 		s.DatabaseURL = "sqlite:" + filepath.Join(s.Data, "claviger.db")
+	}
+	if o.Previous != "" {
+		s.MasterKeyPrevious = claviger.NewSecretString(o.Previous)
 	}
 	if o.MasterKey != "" {
 		s.MasterKey = claviger.NewSecretString(o.MasterKey)

@@ -87,7 +87,10 @@ func newMetrics(a *App) *metrics {
 	ends := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "claviger_expiration_days", Help: "Days until the next token ends that nothing renews and whose end is known; +Inf if there is none.",
 	}, a.daysToNextDeath)
-	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends,
+	former := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "claviger_master_key_former_keysets", Help: "Keysets, up to 1,000, that are still wrapped under the master key before.",
+	}, a.underFormer)
+	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends, former,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -105,6 +108,17 @@ func (a *App) daysToNextDeath() float64 {
 		return math.Inf(1)
 	}
 	return next.Sub(now).Hours() / 24
+}
+
+// underFormer answers the metric of that name; NaN if the database does not answer.
+func (a *App) underFormer() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
+	defer cancel()
+	n, err := a.vault.UnderFormer(ctx)
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(n)
 }
 
 // observe counts one answer.

@@ -161,11 +161,11 @@ func (a *App) openVault(ctx context.Context) (*seal.Chain, error) {
 	if a.db, err = store.Open(ctx, store.Config{URL: a.config.DatabaseURL, Now: a.config.Now}); err != nil {
 		return nil, err
 	}
-	kek, err := a.masterKey(ctx)
+	kek, former, err := a.masterKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := vault.Config{Store: a.db, KEK: kek, Now: a.config.Now, RotateSeals: a.config.RotateSeals}
+	c := vault.Config{Store: a.db, KEK: kek, Former: former, Now: a.config.Now, RotateSeals: a.config.RotateSeals}
 	if !embeddedSecrets(a.config.Secrets) {
 		if err := a.openSecrets(""); err != nil {
 			return nil, err
@@ -204,18 +204,33 @@ func makeFolder(path string) error {
 	return nil
 }
 
-// masterKey opens the master key. A missing key file is made only for a database that
-// nothing was sealed in yet: for any other it would be the wrong key.
-func (a *App) masterKey(ctx context.Context) (kek seal.KEK, err error) {
+// masterKey opens the master key, and the one before it if the settings name it. A missing
+// key file is made only for a database that nothing was sealed in yet: for any other it
+// would be the wrong key.
+func (a *App) masterKey(ctx context.Context) (kek seal.KEK, former []seal.KEK, err error) {
 	_, err = a.db.Keyset(ctx, "")
 	fresh := errors.Is(err, store.ErrNotFound)
 	if err != nil && !fresh {
-		return nil, err
+		return nil, nil, err
 	}
-	a.config.MasterKey.Use(func(address []byte) {
+	before := a.config.MasterKeyPrevious
+	if kek, err = a.openKEK(ctx, a.config.MasterKey, fresh && before.Empty()); err != nil || before.Empty() {
+		return kek, nil, err
+	}
+	previous, err := a.openKEK(ctx, before, false)
+	if err != nil {
+		e := *claviger.AsError(err)
+		e.Param, e.Message = "master.key.previous", "master.key.previous: "+e.Message
+		return nil, nil, &e
+	}
+	return kek, []seal.KEK{previous}, nil
+}
+
+func (a *App) openKEK(ctx context.Context, setting claviger.Secret, create bool) (kek seal.KEK, err error) {
+	setting.Use(func(address []byte) {
 		var key claviger.Secret
 		var info keeper.Info
-		if key, info, err = (keeper.Keeper{Random: randomSource}).Open(ctx, string(address), fresh); err != nil {
+		if key, info, err = (keeper.Keeper{Random: randomSource}).Open(ctx, string(address), create); err != nil {
 			return
 		}
 		if info.Created {

@@ -122,11 +122,11 @@ func openLedger(ctx context.Context, s Settings) (*App, *seal.Chain, error) {
 	if _, err = a.db.Keyset(ctx, ""); errors.Is(err, store.ErrNotFound) {
 		return nil, nil, errors.Join(badSetting("database.url", "no instance has used this database yet"), a.db.Close())
 	}
-	kek, err := a.masterKey(ctx)
+	kek, former, err := a.masterKey(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(err, a.db.Close())
 	}
-	v, err := vault.Open(ctx, vault.Config{Store: a.db, KEK: kek})
+	v, err := vault.Open(ctx, vault.Config{Store: a.db, KEK: kek, Former: former})
 	if errors.Is(err, seal.ErrWrongMasterKey) {
 		err = wrongMasterKey()
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -44,9 +45,12 @@ func (a *App) tend(ctx context.Context) {
 	defer close(a.tended)
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
-	for {
+	for rewrapped := false; ; {
 		a.vault.Replay(ctx)
 		a.tendOnce(ctx)
+		if !rewrapped {
+			rewrapped = a.rewrap(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -84,4 +88,25 @@ func (a *App) tendOne(ctx context.Context, g store.DueGrant) {
 	if err := a.vault.Tend(ctx, g); err != nil && ctx.Err() == nil {
 		a.log.Warn("a connection could not be kept fresh", "connection", string(g.Connection), "error", err)
 	}
+}
+
+// rewrap finishes the replacement of the master key, and reports whether it has. One pass
+// that went through is enough: this process wraps under the present key alone.
+func (a *App) rewrap(ctx context.Context) bool {
+	n, err := a.vault.Rewrap(ctx)
+	if n > 0 {
+		err = errors.Join(err, a.ledger.Record(ctx, claviger.Entry{
+			ActorKind: claviger.CallerSystem, ActorID: "system", Verb: claviger.KeysRotate, ResourceType: "master_key", Outcome: claviger.OutcomeSucceeded,
+		}))
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			a.log.Warn("the replacement of the master key goes on in a minute", "error", err)
+		}
+		return false
+	}
+	if n > 0 || !a.config.MasterKeyPrevious.Empty() {
+		a.log.Info("everything is wrapped under the master key; the one before is no longer needed", "keysets", n)
+	}
+	return true
 }

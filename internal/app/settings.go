@@ -22,24 +22,26 @@ import (
 
 // Settings are what an operator chooses. The zero value of a field means its default.
 type Settings struct {
-	Addr            string
-	AdminAddr       string
-	Data            string
-	DatabaseURL     string
-	MasterKey       claviger.Secret // a key URL; base64key: holds the key itself
-	PublicURL       string
-	EgressAllow     string
-	LedgerMode      string
-	LedgerAnchor    string
-	ConnectorsDir   string
-	SpillDir        string
-	Secrets         string
-	TrustedProxies  string
-	BootstrapID     string
-	BootstrapSecret claviger.Secret
-	LogLevel        string
-	WebhooksMaxBody string // bytes
-	WebhooksKeep    string // days
+	Addr        string
+	AdminAddr   string
+	Data        string
+	DatabaseURL string
+	MasterKey   claviger.Secret // a key URL; base64key: holds the key itself
+	// MasterKeyPrevious is the key URL of the master key before, while it is replaced.
+	MasterKeyPrevious claviger.Secret
+	PublicURL         string
+	EgressAllow       string
+	LedgerMode        string
+	LedgerAnchor      string
+	ConnectorsDir     string
+	SpillDir          string
+	Secrets           string
+	TrustedProxies    string
+	BootstrapID       string
+	BootstrapSecret   claviger.Secret
+	LogLevel          string
+	WebhooksMaxBody   string // bytes
+	WebhooksKeep      string // days
 }
 
 // Setting describes one setting to a person.
@@ -69,6 +71,7 @@ func AllSettings() []Setting {
 		{Key: "data", Default: "./claviger-data", Meaning: "data folder, mode 0700", set: text(func(s *Settings) *string { return &s.Data })},
 		{Key: "database.url", Default: "sqlite: in the data folder", Meaning: "sqlite:PATH, or postgres://... for more than one node", set: text(func(s *Settings) *string { return &s.DatabaseURL })},
 		{Key: "master.key", Default: "file: in the data folder", Meaning: "key URL: file:PATH or base64key:KEY", set: secret(func(s *Settings) *claviger.Secret { return &s.MasterKey })},
+		{Key: "master.key.previous", Default: "none", Meaning: "key URL of the master key before, until the server has said that it is no longer needed", set: secret(func(s *Settings) *claviger.Secret { return &s.MasterKeyPrevious })},
 		{Key: "public.url", Default: "http:// and the address", Meaning: "the address that browsers and vendors see", set: text(func(s *Settings) *string { return &s.PublicURL })},
 		{Key: "egress.allow", Default: "none", Meaning: "hosts and CIDRs, by comma, that may be called although they are not public", set: text(func(s *Settings) *string { return &s.EgressAllow })},
 		{Key: "ledger.mode", Default: "strict", Meaning: "strict: a use is durable in the ledger before it leaves; relaxed: within 50 ms", set: text(func(s *Settings) *string { return &s.LedgerMode })},
@@ -86,7 +89,7 @@ func AllSettings() []Setting {
 	for i := range list {
 		s := &list[i]
 		s.Variable = prefix + strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_"))
-		if s.Key != "master.key" && s.Key != "bootstrap.client.secret" {
+		if s.Key != "master.key" && s.Key != "master.key.previous" && s.Key != "bootstrap.client.secret" {
 			s.Flag = strings.ReplaceAll(s.Key, ".", "-")
 		}
 	}

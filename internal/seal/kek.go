@@ -2,6 +2,8 @@ package seal
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
@@ -21,16 +23,42 @@ var ErrWrongMasterKey = claviger.Errorf(claviger.KindInternal, "wrong_master_key
 //
 // Both methods authenticate aad. Unwrap answers [ErrWrongMasterKey], possibly
 // wrapped, if the bytes were not made by this key with this aad; any other error
-// means that the key could not be asked.
+// means that the key could not be asked. ID tells a key from others, and nothing else of
+// it; it is never empty.
 type KEK interface {
 	Wrap(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 	Unwrap(ctx context.Context, wrapped, aad []byte) ([]byte, error)
+	ID() string
+}
+
+// Ring answers a master key that wraps with current, whose ID it has, and unwraps what
+// any of the others wrapped too, as the replacement of a master key needs.
+func Ring(current KEK, others ...KEK) KEK { return ring{current, others} }
+
+type ring struct {
+	KEK
+	others []KEK
+}
+
+// Unwrap implements [KEK].
+func (r ring) Unwrap(ctx context.Context, wrapped, aad []byte) ([]byte, error) {
+	plain, err := r.KEK.Unwrap(ctx, wrapped, aad)
+	for _, other := range r.others {
+		if !errors.Is(err, ErrWrongMasterKey) {
+			break
+		}
+		plain, err = other.Unwrap(ctx, wrapped, aad)
+	}
+	return plain, err
 }
 
 // masterKeySize is the size of a local master key in bytes.
 const masterKeySize = 32
 
-type localKEK struct{ primitive tink.AEAD }
+type localKEK struct {
+	primitive tink.AEAD
+	id        string
+}
 
 // LocalKEK makes a master key of 32 secret bytes that the process itself holds. The
 // wrapping key is derived from them, so that the same bytes may feed [Derive] and
@@ -50,8 +78,16 @@ func LocalKEK(secret claviger.Secret) (KEK, error) {
 	if err != nil {
 		return nil, err
 	}
+	name, err := Derive(secret, "claviger/kek-id/v1")
+	if err != nil {
+		return nil, err
+	}
+	name.Use(func(b []byte) { kek.id = hex.EncodeToString(b[:8]) })
 	return &kek, nil
 }
+
+// ID implements [KEK].
+func (k *localKEK) ID() string { return k.id }
 
 // Wrap implements [KEK].
 func (k *localKEK) Wrap(_ context.Context, plaintext, aad []byte) ([]byte, error) {

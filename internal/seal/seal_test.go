@@ -366,3 +366,34 @@ func BenchmarkOpenCredentials(b *testing.B) {
 		}
 	}
 }
+
+func TestRing(t *testing.T) {
+	ctx, old, next := t.Context(), newKEK(t, 1), newKEK(t, 2)
+	if old.ID() == "" || old.ID() == next.ID() || old.ID() != newKEK(t, 1).ID() {
+		t.Errorf("ids: %q and %q", old.ID(), next.ID())
+	}
+	both, k := Ring(next, old), newKeyset(t)
+	before, err := k.Wrap(ctx, old, "org_a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := OpenKeyset(ctx, both, "org_a", before)
+	if err != nil || same.PrimaryID() != k.PrimaryID() {
+		t.Fatalf("of the key before: %v", err)
+	}
+	after, err := same.Wrap(ctx, both, "org_a")
+	if err != nil || both.ID() != next.ID() {
+		t.Fatal(err)
+	}
+	if _, err := OpenKeyset(ctx, next, "org_a", after); err != nil {
+		t.Errorf("it did not wrap with the present key: %v", err)
+	}
+	for name, kek := range map[string]KEK{"the key before": old, "others": Ring(newKEK(t, 3), newKEK(t, 4)), "none": Ring(newKEK(t, 3))} {
+		if _, err := OpenKeyset(ctx, kek, "org_a", after); !errors.Is(err, ErrWrongMasterKey) {
+			t.Errorf("%s opens it: %v", name, err)
+		}
+	}
+	if _, err := OpenKeyset(ctx, Ring(brokenKEK{next}, old), "org_a", before); !errors.Is(err, errNetwork) {
+		t.Errorf("a key that cannot be asked is passed over: %v", err)
+	}
+}

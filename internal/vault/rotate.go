@@ -156,7 +156,7 @@ func (v *Vault) rotate(ctx context.Context, row claviger.Keyset, tx *store.Tx) e
 	if err != nil {
 		return err
 	}
-	return tx.PutKeyset(ctx, claviger.Keyset{Organization: row.Organization, Wrapped: wrapped, UpdatedAt: v.now()}, row.Version)
+	return tx.PutKeyset(ctx, claviger.Keyset{Organization: row.Organization, Wrapped: wrapped, Master: v.kek.ID(), UpdatedAt: v.now()}, row.Version)
 }
 
 // Reseal seals what is under an older key anew, row by row, each in its own

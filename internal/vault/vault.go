@@ -32,6 +32,7 @@ type External interface {
 type Config struct {
 	Store    *store.DB
 	KEK      seal.KEK
+	Former   []seal.KEK       // master keys that keysets may still be wrapped under
 	External External         // nil: kv:// resolves in the embedded store
 	Now      func() time.Time // nil: time.Now
 	Random   io.Reader        // nil: crypto/rand
@@ -65,10 +66,12 @@ type Vault struct {
 const maxKeysets = 10_000
 
 // Open proves the master key on the instance's own keyset, which it makes on an empty
-// database. A wrong master key is an error that says so, and nothing is changed.
+// database. A wrong master key is an error that says so, and so is the lack of one that
+// some keyset is still wrapped under (KindInvalid, Param master.key.previous); nothing is
+// changed.
 func Open(ctx context.Context, c Config) (*Vault, error) {
 	v := &Vault{
-		db: c.Store, kek: c.KEK, external: c.External, now: c.Now, random: c.Random,
+		db: c.Store, kek: seal.Ring(c.KEK, c.Former...), external: c.External, now: c.Now, random: c.Random,
 		vendors: newVendors(), pins: newPins(), wornAt: cmp.Or(c.RotateSeals, seal.RotateSeals),
 		keysets: map[claviger.OrganizationID]*seal.Keyset{}, uncount: map[claviger.OrganizationID]int64{},
 	}
@@ -83,7 +86,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 		return nil, err
 	}
 	v.instance = k
-	return v, nil
+	return v, v.settleMasters(ctx, c.Former)
 }
 
 // Prepare opens an organization's keyset, making it if there is none. Call it before a
@@ -212,7 +215,7 @@ func (v *Vault) makeKeyset(ctx context.Context, organization claviger.Organizati
 	if err != nil {
 		return claviger.Keyset{}, err
 	}
-	row := claviger.Keyset{Organization: organization, Wrapped: wrapped, Version: 1, UpdatedAt: v.now()}
+	row := claviger.Keyset{Organization: organization, Wrapped: wrapped, Master: v.kek.ID(), Version: 1, UpdatedAt: v.now()}
 	err = v.db.InTx(ctx, "", func(tx *store.Tx) error { return tx.PutKeyset(ctx, row, 0) })
 	failpoint.Hit("keyset.made")
 	if errors.Is(err, store.ErrConflict) {
