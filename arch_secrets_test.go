@@ -33,7 +33,7 @@ func reveals() map[string]reveal {
 		"internal/vault/party.go":           {1, "makes requests to authorization servers with the client and the tokens that a connection brings"},
 		"internal/seal/chain.go":            {3, "makes the ledger's chaining and signing keys from the master secret"},
 		"internal/seal/credentials.go":      {2, "encodes credentials for sealing: their sizes, then their bytes"},
-		"internal/seal/kek.go":              {2, "makes the key that wraps keysets from the master key"},
+		"internal/seal/kek.go":              {3, "makes the key that wraps keysets, and its name, from the master key"},
 		"internal/vault/refresh_hold.go":    {1, "journals a vendor's answer"},
 		"internal/vault/refresh_outcome.go": {2, "compares a new refresh token with the old one"},
 		"internal/vault/secrets.go":         {2, "checks a value's form, and seals a stored secret"},
