@@ -112,6 +112,9 @@ func grantedScopes(cfg Config, tree any) []string {
 	switch v := v.(type) {
 	case string:
 		separator := orElse(r.ScopeSeparator, orElse(cfg.Rules.ScopeSeparator, " "))
+		if separator == " " && !strings.Contains(v, " ") && !strings.Contains(strings.Join(cfg.Rules.Scopes, " "), ",") {
+			separator = "," // which vendors answer with that were asked with spaces; no scope of theirs has one
+		}
 		list = strings.Split(v, separator)
 	case []any:
 		for _, item := range v {
