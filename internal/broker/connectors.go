@@ -65,7 +65,7 @@ func (b *Broker) namedConnector(ctx context.Context, s claviger.Scope, key strin
 
 // compile reads a stored document. It was accepted once, so a fault now is ours.
 func (b *Broker) compile(row store.ConnectorRow) (*claviger.Connector, error) {
-	k, faults := catalog.Parse(row.Key, row.Document, catalog.Options{AllowPlain: b.plainHTTP})
+	k, faults := catalog.Parse(row.Key, row.Document, catalog.Options{AllowPlain: b.plainHTTP, Generated: true})
 	if len(faults) > 0 {
 		return nil, claviger.Errorf(claviger.KindConflict, "connector_refused",
 			"The stored definition of %s is not accepted any more: %s", row.Key, faults[0].Message)

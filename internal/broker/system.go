@@ -250,7 +250,7 @@ func (b *Broker) compileManifest(bundle *manifest.Bundle) (*manifest.Compiled, *
 	if err != nil {
 		return nil, nil, err
 	}
-	k, faults := catalog.Parse(bundle.System.Key, compiled.Connector, catalog.Options{AllowPlain: b.plainHTTP})
+	k, faults := catalog.Parse(bundle.System.Key, compiled.Connector, catalog.Options{AllowPlain: b.plainHTTP, Generated: true})
 	if len(faults) > 0 {
 		return nil, nil, catalog.Refusal(faults)
 	}

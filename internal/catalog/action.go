@@ -11,7 +11,7 @@ import (
 
 func (c *checker) actions(o object, conn *claviger.Connector, fallback *claviger.Pagination) {
 	seen := map[string]bool{}
-	for i, item := range o.list("actions", maxActions) {
+	for i, item := range o.list("actions", o.c.opts.most(maxActions)) {
 		path := index("actions", i)
 		a, ok := c.object(item, path, "key", "name", "description", "readOnly", "idempotent", "input", "request", "pagination")
 		if !ok {

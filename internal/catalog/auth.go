@@ -15,7 +15,7 @@ func (c *checker) auth(o object, conn *claviger.Connector) {
 		c.fault(n, "auth", CodeMissing, "declare {key: none, type: none} for a system without authentication", "needs at least one method")
 	}
 	seen := map[string]bool{}
-	for i, item := range o.list("auth", maxAuth) {
+	for i, item := range o.list("auth", o.c.opts.most(maxAuth)) {
 		path := index("auth", i)
 		a, ok := c.object(item, path, "key", "type", "label", "docsUrl", "baseUrl", "fields", "inject", "oauth2", "test", "permissions")
 		if !ok {
@@ -280,7 +280,7 @@ func (c *checker) permissions(a object, m *claviger.AuthMethod) *claviger.Permis
 
 // permissionsFit checks that forActions names actions of the document.
 func (c *checker) permissionsFit(o object, conn *claviger.Connector) {
-	for i, item := range o.list("auth", maxAuth) {
+	for i, item := range o.list("auth", o.c.opts.most(maxAuth)) {
 		f := item.Get("permissions").Get("forActions")
 		if f == nil {
 			continue

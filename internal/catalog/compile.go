@@ -14,6 +14,9 @@ type Options struct {
 	// AllowPlain says whether plain http may be spoken to a host name or address
 	// (without a port), because the operator opened it. nil allows none.
 	AllowPlain func(host string) bool
+	// Generated allows what a connected system with many data sources becomes, whose
+	// documents were checked one by one: more actions and auth methods in a larger document.
+	Generated bool
 	// WebhookScheme says whether there is a webhook scheme of that key. nil knows them
 	// all; only Lint asks.
 	WebhookScheme func(key string) bool
@@ -27,7 +30,7 @@ type Options struct {
 // to set before sharing it. Document is the canonical JSON: parsing it again gives
 // the same connector and the same Document.
 func Parse(name string, data []byte, opts Options) (*claviger.Connector, []Fault) {
-	root, fault := read(name, data)
+	root, fault := opts.read(name, data)
 	if fault != nil {
 		return nil, []Fault{*fault}
 	}
@@ -52,6 +55,14 @@ func Parse(name string, data []byte, opts Options) (*claviger.Connector, []Fault
 func Digest(conn *claviger.Connector) string {
 	sum := sha256.Sum256(conn.Document)
 	return hex.EncodeToString(sum[:])
+}
+
+// most answers the bound of a list that a generated document fills with what many have.
+func (o Options) most(n int) int {
+	if o.Generated {
+		n *= 2
+	}
+	return n
 }
 
 // The bounds of lists in a document.

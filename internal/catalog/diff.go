@@ -29,7 +29,7 @@ func Diff(older, newer *claviger.Connector) []Change {
 		if conn == nil {
 			continue
 		}
-		if root, fault := read("document.json", conn.Document); fault == nil {
+		if root, fault := (Options{Generated: true}).read("document.json", conn.Document); fault == nil {
 			flatten(root, "", out)
 		}
 	}

@@ -51,8 +51,12 @@ func Refusal(faults []Fault) *claviger.Error {
 
 // read answers the tree of a document with sorted keys, so that documents that
 // differ in layout alone compile to the same connector.
-func read(name string, data []byte) (*document.Node, *Fault) {
-	root, fault := document.Read(name, data)
+func (o Options) read(name string, data []byte) (*document.Node, *Fault) {
+	read := document.Read
+	if o.Generated {
+		read = document.ReadGenerated
+	}
+	root, fault := read(name, data)
 	if fault != nil {
 		return nil, fault
 	}

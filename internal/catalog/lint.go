@@ -18,7 +18,7 @@ func Lint(name string, data []byte, opts Options) []Fault {
 	if conn == nil {
 		return faults
 	}
-	root, fault := read(name, data)
+	root, fault := opts.read(name, data)
 	if fault != nil {
 		return []Fault{*fault}
 	}

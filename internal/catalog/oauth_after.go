@@ -122,7 +122,7 @@ func (c *checker) methodsFit(o object, conn *claviger.Connector) {
 			}
 		}
 	}
-	for i, item := range o.list("auth", maxAuth) {
+	for i, item := range o.list("auth", o.c.opts.most(maxAuth)) {
 		if i >= len(conn.Auth) || len(c.faults) > 0 {
 			return // what follows reads what was compiled
 		}

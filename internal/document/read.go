@@ -19,6 +19,7 @@ const (
 // a syntax error is guesswork.
 type reader struct {
 	data  []byte
+	most  int   // nodes
 	lines []int // offset of each line's first byte
 	nodes int
 	fault *Fault
@@ -28,10 +29,16 @@ type reader struct {
 // fault that stopped it. A name
 // that ends in .yaml or .yml is read as YAML, one that ends in .json as JSON, any
 // other by its first character.
-func Read(name string, data []byte) (*Node, *Fault) {
-	r := &reader{data: data}
-	if len(data) > MaxBytes {
-		return nil, &Fault{Line: 1, Column: 1, Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", MaxBytes>>10)}
+func Read(name string, data []byte) (*Node, *Fault) { return read(name, data, 1) }
+
+// ReadGenerated is [Read] for a document that the program made of others, each of which
+// was read before: it may be much larger than one that people write.
+func ReadGenerated(name string, data []byte) (*Node, *Fault) { return read(name, data, 16) }
+
+func read(name string, data []byte, times int) (*Node, *Fault) {
+	r := &reader{data: data, most: times * maxNodes}
+	if most := times * MaxBytes; len(data) > most {
+		return nil, &Fault{Line: 1, Column: 1, Code: CodeLimit, Message: fmt.Sprintf("the document has more than %d KiB", most>>10)}
 	}
 	if f := r.text(); f != nil {
 		return nil, f
@@ -106,8 +113,8 @@ func (r *reader) fail(line, column int, code, message, hint string) {
 // enter counts a node and checks the bounds.
 func (r *reader) enter(line, column, depth int) bool {
 	r.nodes++
-	if r.nodes > maxNodes {
-		r.fail(line, column, CodeLimit, fmt.Sprintf("the document has more than %d values", maxNodes), "")
+	if r.nodes > r.most {
+		r.fail(line, column, CodeLimit, fmt.Sprintf("the document has more than %d values", r.most), "")
 	}
 	if depth > maxDepth {
 		r.fail(line, column, CodeLimit, fmt.Sprintf("the document is nested deeper than %d", maxDepth), "")

@@ -11,16 +11,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxMarks bounds the characters that can start a YAML node, before the library
-// allocates one for each.
-const maxMarks = 4 * maxNodes
-
 // yaml reads the document in a subset of YAML in which a text has one meaning:
 // block and flow collections, strings, JSON's numbers, true, false and null. What
 // YAML versions read in two ways (no, on, 0x10, 1_000, dates) must be quoted.
 func (r *reader) yaml() *Node {
-	if n := bytes.Count(r.data, []byte("\n")) + bytes.Count(r.data, []byte(",")) + bytes.Count(r.data, []byte("[")) + bytes.Count(r.data, []byte("{")) + bytes.Count(r.data, []byte("- ")); n > maxMarks {
-		r.fail(1, 1, CodeLimit, fmt.Sprintf("the document has more than %d values", maxNodes), "")
+	if n := bytes.Count(r.data, []byte("\n")) + bytes.Count(r.data, []byte(",")) + bytes.Count(r.data, []byte("[")) + bytes.Count(r.data, []byte("{")) + bytes.Count(r.data, []byte("- ")); n > 4*r.most { // before the library allocates a node for each
+		r.fail(1, 1, CodeLimit, fmt.Sprintf("the document has more than %d values", r.most), "")
 		return nil
 	}
 	if bytes.HasPrefix(r.data, []byte("%")) || bytes.Contains(r.data, []byte("\n%")) {

@@ -17,8 +17,11 @@ import (
 	"claviger/internal/document"
 )
 
-// maxDataSources bounds the data sources of one system.
-const maxDataSources = 200
+// The bounds of one system: its data sources, and the bytes of all documents together.
+const (
+	maxDataSources = 200
+	maxTotal       = 4 << 20
+)
 
 // Part is the text of one document. Name is what faults call it, and its ending
 // decides the format: .json, .yaml or .yml; any other by the first character.
@@ -128,6 +131,13 @@ func (b *Bundle) read(system Part, others []Part) {
 	if len(others) > maxDataSources {
 		b.faults = append(b.faults, Fault{File: system.Name, Line: 1, Column: 1, Code: CodeLimit, Severity: Error, Message: fmt.Sprintf("the system has more than %d data sources", maxDataSources)})
 		others = others[:maxDataSources]
+	}
+	total := len(system.Data)
+	for _, part := range others {
+		total += len(part.Data)
+	}
+	if total > maxTotal {
+		b.faults = append(b.faults, Fault{File: system.Name, Line: 1, Column: 1, Code: CodeLimit, Severity: Error, Message: fmt.Sprintf("the documents have more than %d MiB together", maxTotal>>20)})
 	}
 	type pair struct {
 		file file

@@ -101,7 +101,7 @@ type Route struct {
 	OwnAuth bool
 	// NotIdempotent takes a POST out of Idempotency-Key handling.
 	NotIdempotent bool
-	// MaxBody caps the request body in bytes; 0: 1 MiB; negative: no cap, raw routes
+	// MaxBody caps the request body in bytes, and by the MiB the values in it; 0: 1 MiB; negative: no cap, raw routes
 	// only.
 	MaxBody int64
 	// BodyTypes are the media types the body may have; nil: application/json. Only

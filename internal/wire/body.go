@@ -47,7 +47,7 @@ func (x *exchange) readBody(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if isJSON {
-			if err := CheckJSON(body); err != nil {
+			if err := checkJSON(body, maxNodes*int(max(1, limit/defaultMaxBody))); err != nil {
 				return err
 			}
 		}

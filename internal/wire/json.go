@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"unicode/utf8"
@@ -28,7 +29,9 @@ var errJSON = errors.New("not strict JSON")
 //
 // Keys that differ in case alone are not its concern: the schema, which knows the
 // names, compares them exactly.
-func CheckJSON(data []byte) error {
+func CheckJSON(data []byte) error { return checkJSON(data, maxNodes) }
+
+func checkJSON(data []byte, most int) error {
 	if !utf8.Valid(data) {
 		return unreadableJSON("It is not UTF-8")
 	}
@@ -37,7 +40,7 @@ func CheckJSON(data []byte) error {
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	c := checker{dec: dec}
+	c := checker{dec: dec, most: most}
 	if why := c.document(); why != "" {
 		return unreadableJSON(why)
 	}
@@ -52,6 +55,7 @@ func unreadableJSON(why string) error {
 type checker struct {
 	dec   *json.Decoder
 	nodes int
+	most  int // of them
 	open  []level
 }
 
@@ -89,8 +93,8 @@ func (c *checker) token(tok json.Token) (why string) {
 		c.valueDone()
 		return ""
 	}
-	if c.nodes++; c.nodes > maxNodes {
-		return "It has more than 10000 values"
+	if c.nodes++; c.nodes > c.most {
+		return fmt.Sprintf("It has more than %d values", c.most)
 	}
 	if top := c.top(); top != nil && top.keys != nil && !top.atValue {
 		key, _ := tok.(string)

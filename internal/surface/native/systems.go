@@ -10,15 +10,21 @@ import (
 	"claviger/internal/wire"
 )
 
+// maxDocuments caps a body that holds all documents of a system. They have 4 MiB at most
+// as people write them.
+const maxDocuments = 8 << 20
+
 func (s *surface) mountSystems(a *wire.API) {
-	put := wide("PUT", "/v1/systems/{systemKey}", "putSystem", "Upload a connected system's manifest as its next version", claviger.SystemsWrite)
+	put, check := wide("PUT", "/v1/systems/{systemKey}", "putSystem", "Upload a connected system's manifest as its next version", claviger.SystemsWrite),
+		action(wide("POST", "/v1/systems/{systemKey}/validate", "validateSystem", "Check documents as an upload would, and change nothing", claviger.SystemsRead))
+	put.MaxBody, check.MaxBody = maxDocuments, maxDocuments
 	wire.Handle(a, put, s.putSystem)
 	wire.Handle(a, wide("GET", "/v1/systems", "listSystems", "List connected systems by key", claviger.SystemsRead), s.listSystems)
 	wire.Handle(a, wide("GET", "/v1/systems/{systemKey}", "getSystem", "Get a connected system and its documents", claviger.SystemsRead), s.getSystem)
 	wire.Handle(a, wide("DELETE", "/v1/systems/{systemKey}", "deleteSystem", "End a system's connections and remove it", claviger.SystemsDelete), s.deleteSystem)
 	wire.Handle(a, wide("GET", "/v1/systems/{systemKey}/versions", "listSystemVersions", "List the versions of a manifest, newest first", claviger.SystemsRead), s.listSystemVersions)
 	wire.Handle(a, wide("GET", "/v1/systems/{systemKey}/slots", "listSlots", "The slots of a system, their health and which values they lack; never a value", claviger.SystemsRead), s.listSlots)
-	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/validate", "validateSystem", "Check documents as an upload would, and change nothing", claviger.SystemsRead)), s.validateSystem)
+	wire.Handle(a, check, s.validateSystem)
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/rollback", "rollbackSystem", "Make an older version's manifest the next version", claviger.SystemsWrite)), s.rollbackSystem)
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/test-integration", "testIntegration", "Try every slot with its own credential", claviger.SystemsTest)), s.testIntegration)
 	wire.Handle(a, wide("GET", "/v1/policy", "getPolicy", "What the organization allows that is refused by default", claviger.OrganizationsRead), s.getPolicy)
