@@ -19,7 +19,8 @@ import (
 	"claviger"
 )
 
-// MinKey is the least length of a key in bytes, after decoding. Shorter ones can be
+// MinKey is the least length of a key in bytes, after decoding, without the zeros at its
+// end. Shorter ones can be
 // guessed, and the empty one verifies what anybody signs.
 const MinKey = 8
 
@@ -106,7 +107,9 @@ func (s *Scheme) fillKey(k *Key, given []byte) *claviger.Error {
 	if !ok {
 		return errKey("The webhook's secret is not in %s, as %s gives it. Copy it again from the vendor.", s.doc.Secret.Encoding, s.Name)
 	}
-	if min(len(raw), len(given)) < MinKey { // a hash is long whatever it was made of
+	// HMAC fills a key up with zeros, so that those at its end add nothing: all zeros is the
+	// empty key (RFC 2104, section 2). A hash is long whatever it was made of.
+	if min(len(bytes.TrimRight(raw, "\x00")), len(given)) < MinKey {
 		return errKey("The webhook's secret is shorter than %d bytes.", MinKey)
 	}
 	k.secret = claviger.NewSecret(raw)
