@@ -95,15 +95,11 @@ func prefixes(list []string) ([]netip.Prefix, error) {
 	}
 	var out []netip.Prefix
 	for _, s := range list {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			a, err := netip.ParseAddr(s)
-			if err != nil || a.Zone() != "" {
-				return nil, claviger.Invalid("allowedIps", "invalid_format", "%s is no address or range. Write 192.0.2.7 or 192.0.2.0/24.", quoted(s))
-			}
-			p = netip.PrefixFrom(a, a.BitLen())
+		p, ok := claviger.ParseAddressRange(s)
+		if !ok {
+			return nil, claviger.Invalid("allowedIps", "invalid_format", "%s is no address or range. Write 192.0.2.7 or 192.0.2.0/24.", quoted(s))
 		}
-		out = append(out, p.Masked())
+		out = append(out, p)
 	}
 	return out, nil
 }

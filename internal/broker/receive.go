@@ -139,8 +139,8 @@ func (b *Broker) receiveAt(ctx context.Context, c claviger.Caller, r *receiver, 
 	if err != nil {
 		return out, err
 	}
-	if slot.fault != nil {
-		return out, b.gate.Refuse(ctx, c, claviger.WebhooksReceive, l.resource, slot.fault)
+	if why := slot.refuses(in.From.Address); why != nil {
+		return out, b.gate.Refuse(ctx, c, claviger.WebhooksReceive, l.resource, why)
 	}
 	t, err := b.gate.Admit(ctx, c, claviger.WebhooksReceive, l.resource, "")
 	if err != nil {

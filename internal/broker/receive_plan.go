@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"net/netip"
 	"regexp"
 	"slices"
 
@@ -22,6 +23,7 @@ type hookPlan struct {
 
 type plannedScheme struct {
 	scheme *hookverify.Scheme
+	from   []netip.Prefix // addresses that deliveries come from; none: any
 	fault  error
 }
 
@@ -60,8 +62,11 @@ func (b *Broker) hookPlan(ctx context.Context, s *claviger.System) (*hookPlan, e
 	}
 	for _, slot := range bundle.System.Slots() {
 		if slot.Usage == claviger.UsageWebhookInbound && slot.Credential != nil {
-			scheme, err := set.For(string(slot.Credential.Method), slot.Credential.Variables.Texts())
-			p.schemes[slot.Key] = plannedScheme{scheme, err}
+			x := plannedScheme{}
+			if x.scheme, x.fault = set.For(string(slot.Credential.Method), slot.Credential.Variables.Texts()); x.fault == nil {
+				x.from, x.fault = prefixes(slot.Credential.Variables.AllowedIPs)
+			}
+			p.schemes[slot.Key] = x
 		}
 	}
 	for i := range bundle.DataSources {
@@ -91,12 +96,12 @@ func hookSourceOf(system string, d *manifest.DataSource) hookSource {
 	return out
 }
 
-func (p *hookPlan) scheme(slot string) (*hookverify.Scheme, error) {
+func (p *hookPlan) scheme(slot string) plannedScheme {
 	found, ok := p.schemes[slot]
 	if !ok {
-		return nil, claviger.Errorf(claviger.KindUnauthenticated, hookverify.CodeNotConfigured, "The webhook slot has no credential of its own.")
+		found.fault = claviger.Errorf(claviger.KindUnauthenticated, hookverify.CodeNotConfigured, "The webhook slot has no credential of its own.")
 	}
-	return found.scheme, found.fault
+	return found
 }
 
 // receives reports whether an address may name a data source.

@@ -53,12 +53,11 @@ type receiver struct {
 
 // inboundSlot is one webhook slot of a receiver.
 type inboundSlot struct {
-	key        string
-	connection claviger.ConnectionID
-	paths      map[string]string // kv:// path by the name of the credential's field
-	scheme     *hookverify.Scheme
-	fault      error // why nothing can be verified with it
-	versions   map[string][]store.SecretVersion
+	key           string
+	connection    claviger.ConnectionID
+	paths         map[string]string // kv:// path by the name of the credential's field
+	plannedScheme                   // its fault: why nothing can be verified with it
+	versions      map[string][]store.SecretVersion
 }
 
 // same reports whether two states of a receiver verify with the same values.
@@ -140,10 +139,19 @@ func (b *Broker) loadReceiver(ctx context.Context, key receiverKey) (*receiver, 
 	return r, nil
 }
 
+// refuses answers why the slot does not even look at what an address sends. The address is
+// that of the peer: what a header says of it counts only behind a proxy of the operator's.
+func (s *inboundSlot) refuses(a netip.Addr) error {
+	if s.fault != nil || len(s.from) == 0 || slices.ContainsFunc(s.from, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		return s.fault
+	}
+	return claviger.Errorf(claviger.KindUnauthenticated, "address_not_allowed", "The delivery comes from an address that is not among the slot's allowedIps.")
+}
+
 func (b *Broker) loadSlot(ctx context.Context, r *receiver, slot *claviger.Slot) (inboundSlot, error) {
 	c := b.system(r.system.Organization)
-	out := inboundSlot{key: slot.Key, connection: slot.Connection, paths: slot.Paths, versions: map[string][]store.SecretVersion{}}
-	out.scheme, out.fault = r.plan.scheme(slot.Key)
+	planned := r.plan.scheme(slot.Key)
+	out := inboundSlot{key: slot.Key, connection: slot.Connection, paths: slot.Paths, plannedScheme: planned, versions: map[string][]store.SecretVersion{}}
 	if out.fault == nil && !out.scheme.Verifiable() {
 		out.fault = claviger.Errorf(claviger.KindUnauthenticated, hookverify.CodeNotVerifiable, "Nothing in a request proves where it comes from; the TLS front end must check the certificate.")
 	}

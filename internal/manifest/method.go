@@ -85,6 +85,10 @@ var bearerNames = []string{"token", "bearerToken", "accessToken"}
 // the variable scheme.
 var schemeSettings = []string{"appId", "audience", "headerName", "publicKey", "serviceAccount", "tenantId", "verificationToken", "verifyToken", "webhookId", "clientId"}
 
+// senders is the variable that every slot that only checks knows: where it may be sent
+// something from.
+const senders = "allowedIps"
+
 // has reports whether the method knows a variable.
 func (r methodRule) has(variable string) bool {
 	return slices.Contains(r.needs, variable) || slices.Contains(r.knows, variable)

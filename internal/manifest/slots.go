@@ -129,7 +129,7 @@ func (c *validator) checkMethod(s slotPlace) {
 	}
 	if variables.node != nil {
 		for _, m := range variables.node.Members {
-			known := rule.has(m.Key) || inbound(s.Usage) && variables.has("scheme") && slices.Contains(schemeSettings, m.Key)
+			known := rule.has(m.Key) || inbound(s.Usage) && variables.has("scheme") && slices.Contains(schemeSettings, m.Key) || inbound(s.Usage) && m.Key == senders
 			if !known && systemVariable(m.Key) {
 				c.warn(variables.member(m), CodeUnknown, "remove it", c.repairAuth(s), "the method %s has no use for %s", s.Credential.Method, m.Key)
 			}
@@ -137,6 +137,11 @@ func (c *validator) checkMethod(s slotPlace) {
 	}
 	c.checkSecurity(s, rule)
 	c.checkAddresses(s, variables)
+	for _, item := range variables.get(senders).items() {
+		if _, ok := claviger.ParseAddressRange(item.text()); !ok {
+			c.fail(item, CodeValue, "write 192.0.2.7 or 192.0.2.0/24", "", "%s holds what is no address or range", senders)
+		}
+	}
 	for _, name := range []string{"prefix", "signaturePrefix", "audience", "expectedIssuer", "appId", "serviceAccount", "webhookId"} {
 		if v := variables.get(name); strings.Contains(v.text(), "${") {
 			c.fail(v, CodeValue, "write the value out", "", "%s must not have holes", name)

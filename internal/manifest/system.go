@@ -104,8 +104,9 @@ type Variables struct {
 	SignedString      string   `json:"signedString"` // empty for the body
 	TimestampHeader   string   `json:"timestampHeader"`
 	TimestampUnit     string   `json:"timestampUnit"`
-	Tolerance         int      `json:"tolerance"` // in seconds; 0 means the default
-	AppID             string   `json:"appId"`     // this and the rest: settings of webhook schemes
+	Tolerance         int      `json:"tolerance"`  // in seconds; 0 means the default
+	AllowedIPs        []string `json:"allowedIps"` // addresses and ranges that deliveries come from; none: any
+	AppID             string   `json:"appId"`      // this and the rest: settings of webhook schemes
 	PublicKey         string   `json:"publicKey"`
 	ServiceAccount    string   `json:"serviceAccount"`
 	VerificationToken string   `json:"verificationToken"`
