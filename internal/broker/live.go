@@ -97,9 +97,6 @@ func (l *live) refusal(publicURL string, u claviger.Usage) *claviger.Error {
 	if e := l.displaced(); e != nil {
 		return e
 	}
-	if background(u) && consents(l.method) {
-		return userDelegated(u)
-	}
 	if l.conn.Usage != u {
 		return claviger.Errorf(claviger.KindConflict, "missing_slot",
 			"This connection serves %s, not %s. What is done here needs a connection whose usage is %s.", l.conn.Usage, u, u)
