@@ -14,6 +14,8 @@ STATICCHECK_VERSION := v0.8.2
 FUZZTIME    ?= 30s
 ROUNDS      ?= 10
 PACKAGES    ?= ./...
+# Tests of one package that run at once: most of them wait most of the time.
+PARALLEL    ?= 8
 
 export CGO_ENABLED := 0
 
@@ -27,7 +29,7 @@ build: ## the stripped binary, bin/claviger; VERSION=1.2.3 names it
 
 test: postgres node chromium keyring ## all tests, on SQLite and PostgreSQL, and the abuse cases they prove
 	@$(GO) build -o $(BIN)/abuse ./clavigertest/abuse
-	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -json $(PACKAGES) | $(BIN)/abuse
+	@$(GO) run ./clavigertest/postgres/cmd/postgres -fast -- $(GO) test -timeout 60m -parallel $(PARALLEL) -json $(PACKAGES) | $(BIN)/abuse
 
 # PostgreSQL's programs; Debian keeps initdb out of the PATH.
 postgres:

@@ -58,7 +58,8 @@ func TestNoUpdateIsLost(t *testing.T) {
 }
 
 // Two transactions that lock two rows in opposite orders, each waiting for the
-// other, run to their end: one is repeated.
+// other, run to their end: one is repeated, and again if its repetition is faster than
+// the other, which has yet to wake up.
 func TestDeadlocksAreRepeated(t *testing.T) {
 	f := open(t, store.Config{URL: engines[1].url(t)})
 	a := f.tenant("a")
@@ -87,8 +88,8 @@ func TestDeadlocksAreRepeated(t *testing.T) {
 			return nil
 		})
 	}))
-	if runs.Load() != 3 {
-		t.Errorf("the transactions ran %d times, want 3", runs.Load())
+	if runs.Load() < 3 {
+		t.Errorf("the transactions ran %d times, so none was repeated", runs.Load())
 	}
 	for _, id := range ids {
 		if got := readOnly(f, a, id); got.Revision != 3 {

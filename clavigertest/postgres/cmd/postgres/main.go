@@ -211,7 +211,7 @@ func (c *cluster) startOnce(ctx context.Context, signals <-chan os.Signal) (url 
 	}
 	args := []string{
 		"-D", c.data(), "-h", "127.0.0.1", "-p", port, "-k", c.folder,
-		"-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal",
+		"-c", "max_connections=500", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal",
 	}
 	if c.fast {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
