@@ -1,72 +1,28 @@
 package main
 
-// examples are lines that work as they stand, by the command that they show; what is known
-// without "system" too stands under its short form.
-func examples() map[string]string {
-	return map[string]string{
-		"serve":                 "serve --data /var/lib/claviger --public-url https://claviger.example",
-		"quickstart":            "quickstart",
-		"login":                 "login --url https://claviger.example\nlogin --url https://claviger.example --key-stdin < key.txt",
-		"logout":                "logout",
-		"whoami":                "whoami --json",
-		"auth status":           "auth status",
-		"auth approve":          "auth approve 7K3M-QX2D",
-		"connect":               "connect github --name mine",
-		"connector list":        "connector list --search crm",
-		"connector show":        "connector show github",
-		"connector put":         "connector put acme.yaml",
-		"connector delete":      "connector delete acme",
-		"connector lint":        "connector lint acme.yaml --strict",
-		"connector test":        "connector test --simulated github",
-		"connection create":     "connection create --connector github --name production\nconnection create --connector github --name ci --credential token=kv://shared/github/ci",
-		"connection list":       "connection list --connector github --health unhealthy",
-		"connection show":       "connection show conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection update":     "connection update conn_01jd5z8k4xe3vbmt0q6y2r9whc --rotate",
-		"connection delete":     "connection delete conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection test":       "connection test conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection disable":    "connection disable conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection enable":     "connection enable conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection revoke":     "connection revoke --connector github --created-before 720h --wait",
-		"connection references": "connection references conn_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"connection usage":      "connection usage conn_01jd5z8k4xe3vbmt0q6y2r9whc --period day",
-		"connection events":     "connection events conn_01jd5z8k4xe3vbmt0q6y2r9whc --limit 20",
-		"expirations":           "expirations --connector github",
-		"action list":           "action list --connector github",
-		"action run":            "action run github.get-user --connection conn_01jd5z8k4xe3vbmt0q6y2r9whc\naction run example-crm.companies-list --system example-crm",
-		"explain":               "explain conn_01jd5z8k4xe3vbmt0q6y2r9whc --method GET --path /user",
-		"secret set":            "secret set example-crm/apiKey\nsecret set shared/github/ci < token.txt",
-		"secret get":            "secret get example-crm/apiKey --exists",
-		"secret list":           "secret list --prefix example-crm/",
-		"secret remove":         "secret remove example-crm/apiKey",
-		"key create":            "key create ci --scope systems:write --expires-in 720h",
-		"key list":              "key list",
-		"key revoke":            "key revoke key_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"key encryption":        "key encryption",
-		"key rotate-encryption": "key rotate-encryption",
-		"audit list":            "audit list --outcome denied --from 24h",
-		"audit verify":          "audit verify --data /var/lib/claviger",
-		"audit export":          "audit export --data /var/lib/claviger > ledger.jsonl",
-		"doctor":                "doctor --security --strict",
-		"version":               "version --json",
-		"system create":         "system create example-crm --base-url https://api.example.com --slots",
-		"system list":           "system list",
-		"system show":           "system show example-crm",
-		"system download":       "system download example-crm --version 3",
-		"system diff":           "system diff example-crm",
-		"system delete":         "system delete example-crm",
-		"system certificate":    "system certificate example-crm",
-		"validate":              "validate example-crm --watch",
-		"repair":                "repair example-crm --auth apikey --dry-run\nrepair example-crm --slots",
-		"upload":                "upload example-crm --dry-run\nupload example-crm --yes",
-		"test-integration":      "test-integration example-crm",
-		"verify-trust":          "verify-trust example-crm --level gold --save certificate.json\nverify-trust example-crm --offline certificate.json",
-		"datasource validate":   "datasource validate companies --app example-crm",
-		"datasource test-e2e":   "datasource test-e2e companies --app example-crm",
-		"datasource list":       "datasource list --app example-crm",
-		"resolve":               "resolve example-crm",
-		"webhook verify":        "webhook verify --system example-crm --headers headers.txt --body body.bin < secret.txt\nwebhook verify --scheme github -H 'X-Hub-Signature-256: sha256=0f1e' --body body.bin",
-		"webhook events":        "webhook events --system example-crm --status failed",
-		"webhook replay":        "webhook replay evt_01jd5z8k4xe3vbmt0q6y2r9whc",
-		"webhook await":         "webhook await example-crm --slot webhook",
+import (
+	_ "embed" // for the examples
+	"strings"
+)
+
+// exampleLines are lines that work as they stand, for the help of the commands that they
+// begin with; what is known without "system" too is written so.
+//
+//go:embed examples.txt
+var exampleLines string
+
+// example answers the lines that begin with a command.
+func example(path string) string {
+	var out []string
+	for _, name := range []string{path, strings.Replace(path, "claviger system ", "claviger ", 1)} {
+		for line := range strings.Lines(exampleLines) {
+			if strings.HasPrefix(strings.TrimSpace(line)+" ", name+" ") {
+				out = append(out, "  "+strings.TrimSpace(line))
+			}
+		}
+		if len(out) > 0 {
+			break
+		}
 	}
+	return strings.Join(out, "\n")
 }

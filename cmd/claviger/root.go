@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,16 +68,16 @@ func (p *program) root() *cobra.Command {
 	}
 	root.AddCommand(p.serveCommand(), p.quickstartCommand())
 	root.AddCommand(clients...)
-	p.mark(root, examples())
+	p.mark(root)
 	return root
 }
 
 // mark makes every command note that it has started, so that errors before it are
 // known to be errors of usage, gives it its example, and makes groups of commands show
 // their help.
-func (p *program) mark(c *cobra.Command, examples map[string]string) {
+func (p *program) mark(c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		p.mark(sub, examples)
+		p.mark(sub)
 	}
 	if complete := c.ValidArgsFunction; complete != nil { // no command has more than one argument to offer
 		c.ValidArgsFunction = func(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
@@ -89,11 +87,6 @@ func (p *program) mark(c *cobra.Command, examples map[string]string) {
 			return complete(c, args, prefix)
 		}
 	}
-	_, name, _ := strings.Cut(c.CommandPath(), " ")
-	lines := cmp.Or(examples[name], examples[strings.TrimPrefix(name, "system ")])
-	if lines != "" {
-		c.Example = "  claviger " + strings.ReplaceAll(lines, "\n", "\n  claviger ")
-	}
 	runE := c.RunE
 	if runE == nil {
 		if c.Run == nil && c.HasSubCommands() {
@@ -102,6 +95,7 @@ func (p *program) mark(c *cobra.Command, examples map[string]string) {
 		}
 		return
 	}
+	c.Example = example(c.CommandPath())
 	c.RunE = func(c *cobra.Command, args []string) error { p.started = true; return runE(c, args) }
 }
 

@@ -25,6 +25,7 @@ func TestAbuse_278_NoSecretIsAnArgument(t *testing.T) {
 			"credential":        "takes kv:// references only, which is tested below",
 			"clear-credential":  "a field's name",
 			"secrets":           "names the store, for example env:",
+			"token-url":         "an address",
 		}
 		walk(new(program).root(), func(c *cobra.Command) {
 			for _, word := range strings.FieldsFunc(c.Flags().FlagUsages()+c.PersistentFlags().FlagUsages(), func(r rune) bool { return strings.ContainsRune(" \n,", r) }) {

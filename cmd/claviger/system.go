@@ -37,7 +37,8 @@ var systemKey = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 // systemCreate writes the files of a new system.
 func (p *program) systemCreate() *cobra.Command {
-	var name, kind, base, auth string
+	var name, kind, auth string
+	var variables manifest.Variables
 	var slots bool
 	c := command("create SYSTEM", "Write the files of a new system, without a server", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
 		key := args[0]
@@ -51,7 +52,7 @@ func (p *program) systemCreate() *cobra.Command {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return usagef("%s", err)
 		}
-		files, err := p.newSystem(key, cmp.Or(name, key), kind, base, manifest.RepairOptions{Auth: manifest.Method(auth), Slots: slots})
+		files, err := p.newSystem(key, cmp.Or(name, key), kind, variables.Texts(), manifest.RepairOptions{Auth: manifest.Method(auth), Slots: slots})
 		if err != nil {
 			return errors.Join(err, os.RemoveAll(folder))
 		}
@@ -65,11 +66,14 @@ func (p *program) systemCreate() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&name, "name", "", "what people call it; default: its key")
 	f.StringVar(&kind, "type", "custom", "openapi, mcp or custom")
-	f.StringVar(&base, "base-url", "", "address of its API (required)")
+	f.StringVar(&variables.BaseURL, "base-url", "", "address of its API (required)")
+	f.StringVar(&variables.TokenURL, "token-url", "", "address of its token endpoint, for oauth2 and aad")
+	f.StringVar(&variables.GrantType, "grant", "", "for oauth2 and aad: authorization_code or client_credentials")
 	f.StringVar(&auth, "auth", "apikey", "`method` of its default api slot")
 	f.BoolVar(&slots, "slots", false, "with slots for webhooks and background work")
 	p.completeFlag(c, "type", oneOf("openapi", "mcp", "custom"))
 	p.completeFlag(c, "auth", oneOf(manifest.CallMethods()...))
+	p.completeFlag(c, "grant", oneOf("authorization_code", "client_credentials"))
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	if err := c.MarkFlagRequired("base-url"); err != nil {
 		panic("claviger: no such flag to require: base-url")
@@ -79,10 +83,10 @@ func (p *program) systemCreate() *cobra.Command {
 
 // newSystem writes a document with one slot, which a repair then gives its method, and
 // answers what was written.
-func (p *program) newSystem(key, name, kind, base string, opts manifest.RepairOptions) ([]string, error) {
+func (p *program) newSystem(key, name, kind string, variables map[string]string, opts manifest.RepairOptions) ([]string, error) {
 	text, err := indent(map[string]any{
 		"key": key, "displayName": name, "type": kind,
-		"authentication": map[string]any{"method": "none", "variables": map[string]any{"baseUrl": base}},
+		"authentication": map[string]any{"method": "none", "variables": variables},
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -211,38 +212,34 @@ func authMethod(s *Slot, base string) object {
 		m["type"] = "inbound"
 		return m
 	}
-	inject := func(kind string, injection object) {
-		m["type"], m["inject"] = kind, []any{injection}
-	}
 	switch s.Credential.Method {
-	case MethodAPIKey:
-		header := v.HeaderName
-		if header == "" {
-			header = "X-API-Key"
-			if v.Prefix != "" {
-				header = "Authorization"
-			}
-		}
-		inject("apiKey", object{"in": "header", "name": header, "value": prefixed(v.Prefix, "${apiKey}")})
-	case MethodBearer:
-		header, prefix := v.HeaderName, v.Prefix
-		if header == "" {
-			header = "Authorization"
-		}
-		if prefix == "" {
-			prefix = "Bearer"
-		}
-		inject("bearer", object{"in": "header", "name": header, "value": prefixed(prefix, "${token}")})
-	case MethodBasic:
-		inject("basic", object{"in": "basic", "username": "${username}", "password": "${password}"})
-	case MethodQueryParam:
-		inject("apiKey", object{"in": "query", "name": v.ParamName, "value": "${paramValue}"})
 	case MethodCertificate:
 		m["type"] = "mtls"
 	case MethodOAuth2, MethodAAD:
 		m["type"], m["oauth2"] = "oauth2", oauthSection(v)
+	default:
+		kind, where := injection(s.Credential.Method, v)
+		m["type"], m["inject"] = kind, []any{where}
 	}
 	return m
+}
+
+// injection answers the type of a method whose secret is put on calls as it is, and where.
+func injection(method Method, v Variables) (kind string, where object) {
+	header := cmp.Or(v.HeaderName, "Authorization")
+	switch method {
+	case MethodBearer:
+		return "bearer", object{"in": "header", "name": header, "value": prefixed(cmp.Or(v.Prefix, "Bearer"), "${token}")}
+	case MethodBasic:
+		return "basic", object{"in": "basic", "username": "${username}", "password": "${password}"}
+	case MethodQueryParam:
+		return "apiKey", object{"in": "query", "name": v.ParamName, "value": "${paramValue}"}
+	default: // apikey
+		if v.HeaderName == "" && v.Prefix == "" {
+			header = "X-API-Key"
+		}
+		return "apiKey", object{"in": "header", "name": header, "value": prefixed(v.Prefix, "${apiKey}")}
+	}
 }
 
 // fields answers what a method asks for, in the words of connector documents.
