@@ -131,6 +131,7 @@ type delivery struct {
 	ticket   *gate.Ticket
 	request  hookverify.Request
 	now      time.Time
+	host     string // that the slot's credential was sent to; usually none
 }
 
 // receiveAt verifies with one slot. The use of its secret is recorded before it is opened.
@@ -153,7 +154,7 @@ func (b *Broker) receiveAt(ctx context.Context, c claviger.Caller, r *receiver, 
 		request: hookverify.Request{Method: in.Method, URL: strings.TrimSuffix(b.publicURL, "/") + in.Target, Header: in.Header, Body: in.Body},
 	}
 	out, err = b.verifyAndKeep(ctx, d, &ending)
-	ending.Err = err
+	ending.Err, ending.Host = err, d.host
 	return out, err
 }
 
@@ -236,7 +237,7 @@ func (b *Broker) keepDelivery(ctx context.Context, d *delivery, v *hookverify.Ve
 func (b *Broker) slotKeys(ctx context.Context, d *delivery) ([]hookverify.Key, error) {
 	s := d.slot.scheme
 	if s.FetchesKeys() {
-		return b.published.keys(ctx, d)
+		return b.publishedKeys(ctx, d)
 	}
 	values, err := b.vault.Accepted(ctx, d.ticket, &d.live.conn, d.live.sealed, d.slot.versions)
 	if err != nil {

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +36,7 @@ type published struct {
 	documents *cache[string, keyDocument]
 	flights   *singleflight.Group
 	pace      *rate.Limiter
+	accounts  *cache[claviger.ConnectionID, *rate.Limiter] // of slots that ask with a credential
 }
 
 type keyDocument struct {
@@ -47,28 +47,33 @@ type keyDocument struct {
 func newPublished(e *egress.Client, now func() time.Time) *published {
 	return &published{
 		egress: e, now: now, documents: newCache[string, keyDocument](maxKeyDocuments), flights: &singleflight.Group{}, pace: rate.NewLimiter(keyRate, keyBurst),
+		accounts: newCache[claviger.ConnectionID, *rate.Limiter](maxKeyDocuments),
 	}
 }
 
-// keys answers the published keys that a delivery may be verified with.
-func (p *published) keys(ctx context.Context, d *delivery) ([]hookverify.Key, error) {
+// publishedKeys answers the vendor's keys that a delivery may be verified with.
+func (b *Broker) publishedKeys(ctx context.Context, d *delivery) ([]hookverify.Key, error) {
+	p := b.published
 	ref, err := d.slot.scheme.KeyRef(&d.request)
 	if err != nil {
 		return nil, err
 	}
-	if ref.Credential {
-		return nil, claviger.Errorf(claviger.KindUnauthenticated, hookverify.CodeNotVerifiable, "The vendor tells its keys only to calls with the account's credential, which is not supported.")
+	name, fetch := ref.URL, func(ctx context.Context) (keyDocument, error) { return p.fetch(ctx, ref.URL) }
+	if ref.Account != nil {
+		ask := account{Broker: b, d: d, ref: ref}
+		name, fetch = ask.key(), ask.fetch
 	}
 	if ref.Form == hookverify.FormDiscovery {
-		text, _, err := p.document(ctx, ref.URL, longestKeys)
+		text, _, err := p.document(ctx, name, longestKeys, fetch)
 		if err != nil {
 			return nil, err
 		}
 		if ref, err = d.slot.scheme.Discovered(ref, text); err != nil {
 			return nil, err
 		}
+		name = ref.URL
 	}
-	text, age, err := p.document(ctx, ref.URL, longestKeys)
+	text, age, err := p.document(ctx, name, longestKeys, fetch)
 	if err != nil {
 		return nil, err
 	}
@@ -76,25 +81,25 @@ func (p *published) keys(ctx context.Context, d *delivery) ([]hookverify.Key, er
 	if err == nil || age < keysAgain {
 		return keys, err
 	}
-	if text, _, err = p.document(ctx, ref.URL, keysAgain); err != nil {
+	if text, _, err = p.document(ctx, name, keysAgain, fetch); err != nil {
 		return nil, err
 	}
 	return d.slot.scheme.FetchedKeys(ref, text, d.now)
 }
 
-// document answers what is published at an address, not older than a span.
-func (p *published) document(ctx context.Context, address string, oldest time.Duration) ([]byte, time.Duration, error) {
+// document answers what is published under a name, not older than a span.
+func (p *published) document(ctx context.Context, name string, oldest time.Duration, fetch func(context.Context) (keyDocument, error)) ([]byte, time.Duration, error) {
 	now := p.now()
-	kept, generation, ok := p.documents.get(address)
+	kept, generation, ok := p.documents.get(name)
 	if age := now.Sub(kept.fetched); ok && now.Before(kept.until) && age < oldest {
 		return kept.text, age, nil
 	}
-	fetched, err, _ := p.flights.Do(address, func() (any, error) { return p.fetch(ctx, address) })
+	fetched, err, _ := p.flights.Do(name, func() (any, error) { return fetch(ctx) })
 	if err != nil {
 		return nil, 0, err
 	}
 	doc := fetched.(keyDocument) //nolint:errcheck // it is what the function answers
-	p.documents.put(address, doc, generation)
+	p.documents.put(name, doc, generation)
 	return doc.text, 0, nil
 }
 
@@ -112,35 +117,41 @@ func (p *published) fetch(ctx context.Context, address string) (keyDocument, err
 	return keyDocument{text: text, fetched: now, until: now.Add(freshFor(header))}, nil
 }
 
-// fetchPublic gets a document that needs no credential. Redirects are not followed.
+// fetchPublic gets a document that needs no credential.
 func fetchPublic(ctx context.Context, client *egress.Client, address string) ([]byte, http.Header, error) {
-	unreachable := claviger.Errorf(claviger.KindUpstream, "keys_unreachable", "What the vendor publishes cannot be fetched. Try again later.")
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, nil, unreachable.With(err)
-	}
-	origin, ok := egress.CanonicalOrigin(u)
-	if !ok || u.Scheme != "https" {
-		return nil, nil, unreachable
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, nil, unreachable.With(err)
+		return nil, nil, keysUnreachable().With(err)
 	}
 	req.Header.Set("User-Agent", "claviger")
-	resp, err := client.Do(ctx, egress.Destination{Key: "published", Origin: origin}, req)
+	text, header, _, err := getDocument(ctx, client, "published", req)
+	return text, header, err
+}
+
+func keysUnreachable() *claviger.Error {
+	return claviger.Errorf(claviger.KindUpstream, "keys_unreachable", "What the vendor publishes cannot be fetched. Try again later.")
+}
+
+// getDocument answers what a request is answered with 200, and the status. Redirects are
+// not followed.
+func getDocument(ctx context.Context, client *egress.Client, partition string, req *http.Request) ([]byte, http.Header, int, error) {
+	origin, ok := egress.CanonicalOrigin(req.URL)
+	if !ok || req.URL.Scheme != "https" {
+		return nil, nil, 0, keysUnreachable()
+	}
+	resp, err := client.Do(ctx, egress.Destination{Key: partition, Origin: origin}, req)
 	if err != nil {
-		return nil, nil, unreachable.With(err)
+		return nil, nil, 0, keysUnreachable().With(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
 	text, err := egress.ReadAll(resp.Body, maxKeyDocument)
 	if err != nil {
-		return nil, nil, unreachable.With(err)
+		return nil, nil, resp.StatusCode, keysUnreachable().With(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, unreachable
+		return nil, nil, resp.StatusCode, keysUnreachable()
 	}
-	return text, resp.Header, nil
+	return text, resp.Header, resp.StatusCode, nil
 }
 
 // freshFor answers how long an answer may be used again (RFC 9111, section 5.2.2), within

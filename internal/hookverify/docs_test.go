@@ -58,7 +58,9 @@ func table(schemes []*hookverify.Scheme) string {
 				notes = append(notes, note)
 			}
 		}
-		if s.FetchesKeys() {
+		if s.AsksAsAccount() {
+			notes = append(notes, "The vendor tells the key to the account: method `basic`.")
+		} else if s.FetchesKeys() {
 			notes = append(notes, "The vendor publishes the key.")
 		}
 		fmt.Fprintf(&b, "| [`%s`](%s) | %s | %s | %s | %s | %s |\n", s.Key, s.DocsURL, s.Name, s.Proof(), stamp, strings.Join(settings, ", "), strings.Join(notes, " "))

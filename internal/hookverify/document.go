@@ -105,11 +105,22 @@ type claimHash struct {
 }
 
 type keyRule struct {
-	URL        string   `yaml:"url"`   // an address, with ${kid}, or a reference to one in the delivery
-	Hosts      []string `yaml:"hosts"` // that the address may have; a star stands for one label
-	Suffix     string   `yaml:"suffix"`
-	Form       KeyForm  `yaml:"form"`
-	Credential bool     `yaml:"credential"`
+	URL     string       `yaml:"url"`   // an address, with ${kid}, or a reference to one in the delivery
+	Hosts   []string     `yaml:"hosts"` // that the address may have; a star stands for one label
+	Suffix  string       `yaml:"suffix"`
+	Form    KeyForm      `yaml:"form"`
+	Account *accountRule `yaml:"account"`
+}
+
+// accountRule is for vendors that tell a key only to the account that it signs for: in
+// what members of a JSON body user name and password go along, or at which token endpoint
+// they are changed into a bearer token (RFC 6749, section 4.4).
+type accountRule struct {
+	Username string `yaml:"username"`
+	Password string `yaml:"password"`
+	KeyID    string `yaml:"keyId"`
+	TokenURL string `yaml:"tokenUrl"`
+	Scope    string `yaml:"scope"`
 }
 
 type handshakeRule struct {

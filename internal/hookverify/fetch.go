@@ -21,7 +21,7 @@ const (
 	FormCertificate KeyForm = "certificate" // PEM of an X.509 certificate
 	FormJWKS        KeyForm = "jwks"        // RFC 7517
 	FormDiscovery   KeyForm = "discovery"   // OpenID Connect Discovery: it names the address of the JWKS
-	FormPlaid       KeyForm = "plaid"       // {"key": JWK}
+	FormPlaid       KeyForm = "plaid"       // {"key": JWK}, with an expired_at once it is of no use
 	FormEBay        KeyForm = "ebay"        // {"key": "-----BEGIN PUBLIC KEY-----..."}
 )
 
@@ -31,13 +31,26 @@ type KeyRef struct {
 	URL   string // https
 	KeyID string // the vendor's name of the key; empty if the address is enough
 	Form  KeyForm
-	// Credential says that the vendor answers only to a call with the account's own
-	// credential.
-	Credential bool
+	// Account says how to ask where the vendor answers only its account; nil: anybody.
+	Account *KeyAccount
+}
+
+// KeyAccount is how a key is asked for with the account's own user name and password,
+// which are the slot's secrets: with a POST of Body, to which they are added as members of
+// these names, or, where TokenURL is given, with a GET and the bearer token that they are
+// worth there.
+type KeyAccount struct {
+	Username, Password string
+	Body               []byte // JSON
+	TokenURL, Scope    string
 }
 
 // keyName is what may stand for ${kid} in an address: it cannot leave its segment.
 var keyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,200}$`)
+
+// AsksAsAccount reports whether the keys are told to the vendor's account alone, whose
+// user name and password are then the slot's secrets.
+func (s *Scheme) AsksAsAccount() bool { return s.doc.Keys.Account != nil }
 
 // FetchesKeys reports whether the scheme's keys are published by the vendor, so that a
 // slot has no secret and [Scheme.KeyRef] must be asked.
@@ -57,6 +70,10 @@ func (c *compiler) keys(s *Scheme) {
 	} else if !strings.HasPrefix(k.URL, "https://") {
 		c.fault("keys.url", "an https address, or a reference into header or json")
 	}
+	if a := k.Account; a != nil && (!strings.HasPrefix(k.URL, "https://") || a.TokenURL != "" && !strings.HasPrefix(a.TokenURL, "https://") ||
+		(a.TokenURL == "") != (a.Username != "" && a.Password != "" && a.KeyID != "")) {
+		c.fault("keys.account", "tokenUrl, or username, password and keyId, at fixed https addresses")
+	}
 	if !slices.Contains([]Kind{KindRSA, KindECDSA, KindEd25519, KindJWT}, s.Kind) {
 		c.fault("keys", "are of schemes with public keys")
 	}
@@ -67,7 +84,7 @@ func (c *compiler) keys(s *Scheme) {
 // signature.
 func (s *Scheme) KeyRef(req *Request) (KeyRef, error) {
 	rule, r := s.doc.Keys, s.read(req)
-	ref := KeyRef{URL: rule.URL, Form: rule.Form, Credential: rule.Credential}
+	ref := KeyRef{URL: rule.URL, Form: rule.Form}
 	if err := s.readKeyID(r); err != nil {
 		return KeyRef{}, err
 	}
@@ -81,10 +98,16 @@ func (s *Scheme) KeyRef(req *Request) (KeyRef, error) {
 			return KeyRef{}, refuse(CodeKeyRefused, "The delivery names a key on a host that is not the vendor's.")
 		}
 	}
-	if strings.Contains(ref.URL, "${kid}") && !keyName.MatchString(r.keyID) {
+	if (strings.Contains(ref.URL, "${kid}") || rule.Account != nil) && !keyName.MatchString(r.keyID) {
 		return KeyRef{}, refuse(CodeKeyRefused, "The delivery names no key of %s.", s.Name)
 	}
 	ref.URL = strings.ReplaceAll(ref.URL, "${kid}", r.keyID)
+	if a := rule.Account; a != nil {
+		ref.Account = &KeyAccount{Username: a.Username, Password: a.Password, TokenURL: a.TokenURL, Scope: a.Scope}
+		if a.TokenURL == "" {
+			ref.Account.Body, _ = json.Marshal(map[string]string{a.KeyID: r.keyID}) // texts always encode
+		}
+	}
 	return ref, nil
 }
 
@@ -160,7 +183,12 @@ func (s *Scheme) FetchedKeys(ref KeyRef, document []byte, now time.Time) ([]Key,
 		var one struct {
 			Key jose.JSONWebKey `json:"key"`
 		}
-		if json.Unmarshal(document, &one) == nil && one.Key.IsPublic() && one.Key.Valid() {
+		var life struct {
+			Key struct {
+				ExpiredAt *int64 `json:"expired_at"`
+			} `json:"key"`
+		}
+		if json.Unmarshal(document, &one) == nil && json.Unmarshal(document, &life) == nil && life.Key.ExpiredAt == nil && one.Key.IsPublic() && one.Key.Valid() {
 			add(one.Key.KeyID, one.Key.Key)
 		}
 	case FormEBay:

@@ -118,7 +118,7 @@ func TestECDSA(t *testing.T) {
 	}
 	req = post(body, "X-EBAY-SIGNATURE", envelope("k-1"))
 	ref := must[hookverify.KeyRef](t)(ebay.KeyRef(req))
-	if ref.URL != "https://api.ebay.com/commerce/notification/v1/public_key/k-1" || ref.KeyID != "k-1" || !ref.Credential {
+	if ref.URL != "https://api.ebay.com/commerce/notification/v1/public_key/k-1" || ref.KeyID != "k-1" || ref.Account == nil || ref.Account.TokenURL == "" {
 		t.Errorf("%+v", ref)
 	}
 	document := fmt.Sprintf(`{"key":"-----BEGIN PUBLIC KEY-----%s-----END PUBLIC KEY-----","algorithm":"ECDSA","digest":"SHA1"}`, base64.StdEncoding.EncodeToString(spki(t, &private.PublicKey)))
