@@ -42,6 +42,7 @@ func reveals() map[string]reveal {
 		"internal/catalog/credentials.go":   {1, "compares a value that a caller gave with its field's pattern"},
 		"internal/broker/connect_resume.go": {1, "reads what a browser brought back, which was kept beside the vendor's answer to it"},
 		"internal/broker/prove.go":          {2, "makes a TLS identity of a certificate and its key"},
+		"internal/broker/receive_asking.go": {1, "the id of the account that a vendor tells its webhook keys to stands in the request for its token"},
 		"internal/broker/secrets.go":        {1, "measures a value before it is stored; the bytes stay inside"},
 		"internal/authn/bootstrap.go":       {2, "checks and hashes the application's secret of an automated set-up"},
 		"internal/authn/password.go":        {2, "hashes a password that somebody chooses or presents, and refuses a weak one"},
