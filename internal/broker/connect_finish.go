@@ -117,7 +117,7 @@ func (b *Broker) FinishConnect(ctx context.Context, c claviger.Caller, in Finish
 		f := &waiting[i]
 		given := code
 		if f.Delivery == claviger.DeliverCode {
-			given = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))
+			given = typed(code)
 		}
 		if subtle.ConstantTimeCompare(f.FinishHash, finishHash(f.ID, given)) == 1 {
 			return b.complete(ctx, c, f)
@@ -130,6 +130,26 @@ func (b *Broker) FinishConnect(ctx context.Context, c claviger.Caller, in Finish
 	}
 	return claviger.Connection{}, b.gate.Refuse(ctx, c, waiting[0].Verb(), waiting[0].Resource(),
 		claviger.Invalid("finishCode", "wrong_code", "This is not the code. After %d wrong ones the person has to connect again.", maxFinishTries))
+}
+
+// typed answers a code that a person typed as it was shown: without what groups it, in
+// capitals, and with the letters that it does not have read as the digits that they look
+// like.
+func typed(code string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		switch {
+		case c == 'O':
+			return '0'
+		case c == 'I' || c == 'L':
+			return '1'
+		case c >= '0' && c <= '9' || c >= 'A' && c <= 'Z':
+			return c
+		}
+		return -1
+	}, code)
 }
 
 // waiting answers the flows that a code may belong to, if the caller began them.

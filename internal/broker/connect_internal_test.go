@@ -37,3 +37,19 @@ func FuzzReturnAddress(f *testing.F) {
 		}
 	})
 }
+
+// A code is read as people type it, and no two codes become one.
+func TestTypedCodes(t *testing.T) {
+	for given, want := range map[string]string{
+		"K5VW-G4AM": "K5VWG4AM", "k5vw g4am": "K5VWG4AM", " K5VW\u2013G4AM\n": "K5VWG4AM", "ooll-1i01": "00111101", "": "", "\u212a5VW": "5VW", "ſ5": "5",
+	} {
+		if got := typed(given); got != want {
+			t.Errorf("%q became %q, want %q", given, got, want)
+		}
+	}
+	for _, c := range "0123456789ABCDEFGHJKMNPQRSTVWXYZ" {
+		if got := typed(string(c)); got != string(c) {
+			t.Errorf("%c became %q", c, got)
+		}
+	}
+}
