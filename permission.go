@@ -64,7 +64,9 @@ const (
 	WebhooksProcess     Verb = "webhooks:process" // act on a delivery; claviger's own act
 	SessionsCreate      Verb = "sessions:create"  // sign in; the act of a person who has proven who they are
 	SessionsDelete      Verb = "sessions:delete"  // sign out, end a session of one's own
-	SignInsUpdate       Verb = "sign-ins:update"  // choose how to sign in: password, second factor; a link to do so
+	SignInsUpdate       Verb = "sign-ins:update"  // choose how to sign in: password, second factor, passkeys; a link to do so
+	SingleSignOnRead    Verb = "sso:read"
+	SingleSignOnWrite   Verb = "sso:write" // whoever chooses the provider decides who signs in as whom
 	// AuthenticationFail is no permission: the ledger uses it for a token that was refused.
 	AuthenticationFail Verb = "authentication:fail"
 )
@@ -80,7 +82,7 @@ var verbs = []Verb{
 	SecretsRead, SecretsWrite, SecretsDelete, AuditRead, UsageRead, KeysRead, KeysRotate,
 	EventEndpointsRead, EventEndpointsWrite, ConnectionsRefresh, ConnectionsRevoke,
 	SystemsRead, SystemsWrite, SystemsDelete, SystemsTest, EventsRead, EventsReplay, WebhooksReceive, WebhooksProcess, OrganizationsUpdate,
-	SessionsCreate, SessionsDelete, SignInsUpdate,
+	SessionsCreate, SessionsDelete, SignInsUpdate, SingleSignOnRead, SingleSignOnWrite,
 }
 
 // Permissions is a set of verbs. Two sets are equal if they hold the same verbs.
@@ -160,10 +162,10 @@ func (r Role) Permissions() Permissions {
 	case RoleOwner:
 		return without() // everything; instance-wide verbs are checked against the caller as well
 	case RoleAdmin:
-		return without(OrganizationsCreate, KeysRotate)
+		return without(OrganizationsCreate, KeysRotate, SingleSignOnWrite)
 	case RoleDeveloper:
 		return without(OrganizationsCreate, OrganizationsUpdate, KeysRotate, UsersCreate, UsersUpdate, UsersDelete,
-			ApplicationsCreate, ApplicationsDelete, WorkspacesDelete, TokensRevoke, AuditRead)
+			ApplicationsCreate, ApplicationsDelete, WorkspacesDelete, TokensRevoke, AuditRead, SingleSignOnRead, SingleSignOnWrite)
 	case RoleOperator:
 		return with(OrganizationsRead, WorkspacesRead, ConnectorsRead, ConnectionsRead, ConnectionsTest, ConnectionsProxy,
 			ConnectionsDisable, ConnectionsEnable, ActionsRead, ActionsRun, SecretsRead, AuditRead, UsageRead,

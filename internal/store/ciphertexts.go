@@ -32,6 +32,7 @@ func SealedColumns() []SealedColumn {
 		{Table: "event_endpoints", Column: "previous", Purpose: "event-endpoint", key: "t.id", id: "t.id", revision: "t.version - 1", destination: "''", flow: "''"},
 		{Table: "grants", Column: "answer", Purpose: "grant-answer", regional: true, key: "t.connection", id: "t.connection", revision: "t.sent_revision", destination: destinationOf, flow: "''"},
 		{Table: "revocations", Column: "sealed", Purpose: "revocation", regional: true, key: "t.connection || '/' || t.revision", id: "t.connection", revision: "t.revision", destination: destinationOf, flow: "''"},
+		{Table: "single_sign_on", Column: "sealed", Purpose: "single-sign-on", key: "t.organization", id: "t.organization", revision: "t.version", destination: "''", flow: "''"},
 		{Table: "trust_keys", Column: "sealed", Purpose: "trust-key", key: "t.organization", id: "t.organization", revision: "0", destination: "''", flow: "''"},
 		{Table: "secret_previous", Column: "sealed", Purpose: "secret", key: "t.path", id: "t.path", revision: "t.version", destination: "''", flow: "''"},
 		{Table: "inbound_events", Column: "body", Purpose: "inbound-event", regional: true, key: "t.id", id: "t.id", revision: "0", destination: "''", flow: "''"},

@@ -22,6 +22,12 @@ func (db *DB) OrganizationByID(ctx context.Context, id claviger.OrganizationID) 
 	return fromControl(ctx, db, scanOrganization, "SELECT "+organizationColumns+" FROM organizations WHERE id = $1", string(id))
 }
 
+// InstanceOrganization answers the first tenant, whose owner administers the instance. It
+// takes no scope: its single sign-on stands on the page that everybody opens.
+func (db *DB) InstanceOrganization(ctx context.Context) (claviger.Organization, error) {
+	return fromControl(ctx, db, scanOrganization, "SELECT "+organizationColumns+" FROM organizations WHERE instance = 1")
+}
+
 // Organizations lists all tenants. It takes no scope: it is for the instance's
 // administrator alone.
 func (db *DB) Organizations(ctx context.Context, page Page) ([]claviger.Organization, error) {

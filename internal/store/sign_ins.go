@@ -64,7 +64,7 @@ func (tx *Tx) PutSignIn(ctx context.Context, s claviger.Scope, user claviger.Use
 	}
 	organization := string(s.Organization())
 	// The person's own row is the lock: there may be no other yet.
-	if _, err := one(ctx, tx.q, scanOne[string], "SELECT id FROM users WHERE organization = $1 AND id = $2"+tx.home.lock, organization, string(user)); err != nil {
+	if err := tx.lockPerson(ctx, s, user); err != nil {
 		return err
 	}
 	old, err := one(ctx, tx.q, scanSignIn, "SELECT body FROM sign_ins WHERE organization = $1 AND user_id = $2", organization, string(user))
@@ -162,8 +162,8 @@ func (tx *Tx) CreateSession(ctx context.Context, s claviger.Scope, b claviger.Se
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(ctx, "INSERT INTO console_sessions (organization, id, user_id, "+browserColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		string(b.Organization), string(b.ID), string(b.User), body, filled(b.TokenHash), millis(b.SeenAt), millis(b.ExpiresAt))
+	_, err = tx.exec(ctx, "INSERT INTO console_sessions (organization, id, user_id, proof, "+browserColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		string(b.Organization), string(b.ID), string(b.User), b.Proof, body, filled(b.TokenHash), millis(b.SeenAt), millis(b.ExpiresAt))
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (tx *Tx) EndSessions(ctx context.Context, s claviger.Scope, user claviger.U
 	return tx.exec(ctx, "DELETE FROM console_sessions WHERE organization = $1 AND user_id = $2", string(s.Organization()), string(user))
 }
 
-// purgeSignIns forgets links and sessions that expired before a time.
+// purgeSignIns forgets links, sessions and ceremonies that expired before a time.
 func (tx *Tx) purgeSignIns(ctx context.Context, before int64) (int64, error) {
 	links, err := tx.exec(ctx, "DELETE FROM setup_links WHERE hash IN (SELECT hash FROM setup_links WHERE expires_at < $1 LIMIT $2)", before, int64(purgeBatch))
 	if err != nil {
@@ -209,5 +209,9 @@ func (tx *Tx) purgeSignIns(ctx context.Context, before int64) (int64, error) {
 	}
 	sessions, err := tx.exec(ctx, `DELETE FROM console_sessions WHERE (organization, id) IN
 		(SELECT organization, id FROM console_sessions WHERE expires_at < $1 LIMIT $2)`, before, int64(purgeBatch))
-	return links + sessions, err
+	if err != nil {
+		return 0, err
+	}
+	begun, err := tx.exec(ctx, "DELETE FROM ceremonies WHERE hash IN (SELECT hash FROM ceremonies WHERE expires_at < $1 LIMIT $2)", before, int64(purgeBatch))
+	return links + sessions + begun, err
 }

@@ -63,6 +63,7 @@ func (f *fixture) victim(name string) *victim {
 	v.subscribe()
 	v.receiveOne()
 	v.signsIn()
+	v.provesItself()
 	v.beginConnecting()
 	v.revokeOne()
 	entries := v.entries("stream-"+name, 1, 1)
@@ -94,7 +95,7 @@ func hit1[T any](_ T, err error) (int, error) { return hit(err) }
 // scopedMethods has every method of DB and Tx that takes a scope, which the test
 // below asserts. organizationWide says that a scope bound to a workspace, even one
 // that exists, reaches nothing by it.
-var scopedMethods = joined(signInMethods, systemMethods, inboundMethods, map[string]scopedMethod{
+var scopedMethods = joined(signInMethods, proofMethods, systemMethods, inboundMethods, map[string]scopedMethod{
 	"DB.Workspaces": {false, func(ctx context.Context, f *fixture, _ *store.Tx, s claviger.Scope, v *victim) (int, error) {
 		return seen(f.Workspaces(ctx, s, store.Page{}))
 	}},

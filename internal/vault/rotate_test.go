@@ -116,6 +116,14 @@ func newEverything(t *testing.T, url string) *everything {
 		}
 		return err
 	})
+	e.change("single_sign_on", "", "", claviger.SingleSignOnWrite, func(ctx context.Context, tx *store.Tx, ticket *gate.Ticket) error {
+		_, err := tx.PutSingleSignOn(ctx, e.caller.Scope, func(next claviger.SingleSignOn, _ claviger.Sealed) (claviger.SingleSignOn, claviger.Sealed, error) {
+			next.Issuer = "https://id.example.com"
+			sealed, err := e.vault.SealSignOnSecret(ctx, ticket, &next, claviger.NewSecretString("of the provider"))
+			return next, sealed, err
+		})
+		return err
+	})
 	id := newID(t, claviger.PrefixConnection)
 	e.change("connect_flow", newID(t, claviger.PrefixFlow), claviger.ConnectionID(id), claviger.ConnectionsCreate, e.makeFlow)
 	e.deleted, _ = s.connect(time.Hour)
@@ -250,6 +258,17 @@ func trustKey(t *testing.T) claviger.Secret {
 // opens uses each ciphertext for what it is there for.
 func (e *everything) opens(t *testing.T, n *node) {
 	ctx := t.Context()
+	e.change("single_sign_on", "", "", claviger.SingleSignOnWrite, func(ctx context.Context, _ *store.Tx, ticket *gate.Ticket) error {
+		x, sealed, err := n.db.SingleSignOn(ctx, e.caller.Scope)
+		if err != nil {
+			return err
+		}
+		secret, err := n.vault.SignOnSecret(ctx, ticket, &x, sealed)
+		if err == nil && reveal(secret) != "of the provider" {
+			t.Error("the secret of single sign-on is another")
+		}
+		return err
+	})
 	_, secrets, _, err := n.db.EndpointToCall(ctx, e.endpoint.Organization, e.endpoint.ID)
 	if err != nil {
 		t.Fatal(err)
