@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
+
 	"claviger"
 	"claviger/internal/store"
 )
@@ -61,8 +63,10 @@ type Authority struct {
 	failures *throttle // of recording refused tokens, by source
 	secrets  *throttle // of guessing client secrets, by client and source
 	// passwords is of guessing passwords, by account and source, sources by source alone,
-	// factors of guessing second factors, by person.
-	passwords, sources, factors *throttle
+	// factors of guessing second factors, by person; ceremonies of beginning them, by source.
+	passwords, sources, factors, ceremonies *throttle
+
+	party *webauthn.WebAuthn // of passkeys; nil: there are none here
 
 	hashing hashing
 	sealer  Sealer
@@ -103,8 +107,14 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		passwords: newThrottle(1.0/6, 10, c.Now), sources: newThrottle(1.0/2, 50, c.Now),
 		// Five wrong codes at once, then one a minute: of a million, three are right.
 		factors: newThrottle(1.0/60, 5, c.Now),
-		hashing: newHashing(), sealer: c.Sealer,
+		// Thirty begun at once, as in an office of a morning, then one a second.
+		ceremonies: newThrottle(1, 30, c.Now),
+		hashing:    newHashing(), sealer: c.Sealer,
 		used: map[claviger.KeyID]time.Time{},
+	}
+	var err error
+	if a.party, err = relyingParty(issuer); err != nil {
+		return nil, err
 	}
 	if err := a.ring.open(ctx); err != nil {
 		return nil, err

@@ -125,10 +125,11 @@ func printable(s string) string {
 
 // Seated is a person in their session.
 type Seated struct {
-	Caller  claviger.Caller // with the rights that the person has now
-	Session claviger.Session
-	User    claviger.User
-	Factor  bool // whether they have a second factor
+	Caller   claviger.Caller // with the rights that the person has now
+	Session  claviger.Session
+	User     claviger.User
+	Password bool // whether they have a password
+	Factor   bool // whether that has a second factor
 }
 
 // AuthenticateSession finds the person behind a cookie. It asks the database each time, so
@@ -161,7 +162,7 @@ func (a *Authority) AuthenticateSession(ctx context.Context, cookie string, from
 			a.log.WarnContext(ctx, "the use of a session could not be noted", "error", err)
 		}
 	}
-	return Seated{Caller: c, Session: s, User: who.User, Factor: len(who.SignIn.Factor) > 0}, nil
+	return Seated{Caller: c, Session: s, User: who.User, Password: who.SignIn.Password != "", Factor: len(who.SignIn.Factor) > 0}, nil
 }
 
 // session answers the session of a cookie and its person, whatever its stage.

@@ -66,32 +66,41 @@ type Chosen struct {
 	Password    claviger.Secret
 }
 
-// SetUp uses a link up: the password becomes the person's, a second factor and all
-// sessions that they had before are gone, and this browser is signed in. Of several at
-// once, one gets it.
+// SetUp uses a link up: the password becomes the person's, and all else by which they
+// signed in before is gone with all their sessions: second factor, passkeys, single
+// sign-on. This browser is signed in. Of several at once, one gets it.
 //
 // Errors: KindNotFound "link_over", KindInvalid with Param name, email or password.
 func (a *Authority) SetUp(ctx context.Context, token string, in Chosen, v Visit) (SignedIn, error) {
-	s, err := a.Setup(ctx, token, v.From)
+	s, u, err := a.named(ctx, token, in, v)
 	if err != nil {
 		return SignedIn{}, err
-	}
-	u := s.User
-	if s.Unnamed {
-		if u.Name, _, err = CanonicalName("name", in.Name); err != nil {
-			return SignedIn{}, err
-		}
-		if u.Email, err = checkAddress(in.Email); err != nil {
-			return SignedIn{}, err
-		}
 	}
 	hash, err := a.newPassword(ctx, in.Password, u.Name, u.Email)
 	if err != nil {
 		return SignedIn{}, err
 	}
+	return a.useLink(ctx, s, u, hash, nil, v)
+}
+
+// named answers what a link is for and its person as they are named from then on.
+func (a *Authority) named(ctx context.Context, token string, in Chosen, v Visit) (Setup, claviger.User, error) {
+	s, err := a.Setup(ctx, token, v.From)
+	u := s.User
+	if err != nil || !s.Unnamed {
+		return s, u, err
+	}
+	if u.Name, _, err = CanonicalName("name", in.Name); err != nil {
+		return s, u, err
+	}
+	u.Email, err = checkAddress(in.Email)
+	return s, u, err
+}
+
+// useLink makes the password, or the passkey, the only way in of a link's person.
+func (a *Authority) useLink(ctx context.Context, s Setup, u claviger.User, password string, key *claviger.Passkey, v Visit) (SignedIn, error) {
 	c := person(&u, v.From)
-	r := claviger.Resource{Type: "user", ID: string(u.ID), Organization: u.Organization}
-	err = a.ledger.Change(ctx, c, claviger.SignInsUpdate, r, func(tx *store.Tx) error {
+	err := a.ledger.Change(ctx, c, claviger.SignInsUpdate, userResource(&u), func(tx *store.Tx) error {
 		err := tx.TakeSetupLink(ctx, c.Scope, s.link.Hash)
 		if errors.Is(err, store.ErrNotFound) {
 			return linkOver()
@@ -99,7 +108,10 @@ func (a *Authority) SetUp(ctx context.Context, token string, in Chosen, v Visit)
 		if err != nil {
 			return err
 		}
-		return a.settle(ctx, tx, c.Scope, u, hash)
+		if err := a.settle(ctx, tx, c.Scope, u, password); err != nil || key == nil {
+			return err
+		}
+		return tx.CreatePasskey(ctx, c.Scope, *key)
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return SignedIn{}, claviger.Invalid("email", "taken", "Another person of your organization has this address.")
@@ -110,7 +122,7 @@ func (a *Authority) SetUp(ctx context.Context, token string, in Chosen, v Visit)
 	return a.openSession(ctx, &u, claviger.SessionProven, "link", v, nil)
 }
 
-// settle writes what a person chose.
+// settle writes what a person chose and takes all else away by which they signed in.
 func (a *Authority) settle(ctx context.Context, tx *store.Tx, s claviger.Scope, u claviger.User, password string) error {
 	_, err := tx.UpdateUser(ctx, s, u.ID, func(old claviger.User) (claviger.User, error) {
 		old.Name, old.Email = u.Name, u.Email
@@ -120,6 +132,12 @@ func (a *Authority) settle(ctx context.Context, tx *store.Tx, s claviger.Scope, 
 		return err
 	}
 	if _, err := tx.EndSessions(ctx, s, u.ID); err != nil {
+		return err
+	}
+	if _, err := tx.DeletePasskeys(ctx, s, u.ID); err != nil {
+		return err
+	}
+	if err := tx.UnlinkIdentity(ctx, s, u.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return tx.PutSignIn(ctx, s, u.ID, func(claviger.SignIn) (claviger.SignIn, error) { return claviger.SignIn{Password: password}, nil })
@@ -155,8 +173,7 @@ func (a *Authority) OwnerLink(ctx context.Context, organization claviger.Organiz
 			if err != nil {
 				return token, err
 			}
-			r := claviger.Resource{Type: "user", ID: string(u.ID), Organization: organization}
-			return token, a.ledger.Change(ctx, c, claviger.SignInsUpdate, r, func(tx *store.Tx) error { return tx.CreateSetupLink(ctx, c.Scope, link) })
+			return token, a.ledger.Change(ctx, c, claviger.SignInsUpdate, userResource(&u), func(tx *store.Tx) error { return tx.CreateSetupLink(ctx, c.Scope, link) })
 		}
 		if len(people) < page.Limit {
 			return claviger.Secret{}, claviger.NotFound("owner")

@@ -221,7 +221,11 @@ func (a *Authority) AddFactor(ctx context.Context, in Seated, secret, code strin
 	if err != nil {
 		return nil, SignedIn{}, err
 	}
-	out, err := a.renew(ctx, in, v, in.Session.Proof+"+totp", func(now claviger.SignIn) (claviger.SignIn, error) {
+	proof := in.Session.Proof
+	if proof == "password" || proof == "link" {
+		proof += "+totp"
+	}
+	out, err := a.rewrite(ctx, in, v, proof, func(now claviger.SignIn) (claviger.SignIn, error) {
 		now.Factor, now.Step, now.Recovery = sealed, step, hashes
 		return now, nil
 	})
@@ -233,7 +237,8 @@ func (a *Authority) DropFactor(ctx context.Context, in Seated, v Visit) (SignedI
 	if err := a.fresh(in); err != nil {
 		return SignedIn{}, err
 	}
-	return a.renew(ctx, in, v, "password", func(now claviger.SignIn) (claviger.SignIn, error) {
+	first, _, _ := strings.Cut(in.Session.Proof, "+")
+	return a.rewrite(ctx, in, v, first, func(now claviger.SignIn) (claviger.SignIn, error) {
 		now.Factor, now.Step, now.Recovery = nil, 0, nil
 		return now, nil
 	})
@@ -250,7 +255,7 @@ func (a *Authority) ChangePassword(ctx context.Context, in Seated, password clav
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return a.renew(ctx, in, v, in.Session.Proof, func(now claviger.SignIn) (claviger.SignIn, error) {
+	return a.rewrite(ctx, in, v, in.Session.Proof, func(now claviger.SignIn) (claviger.SignIn, error) {
 		now.Password = hash
 		return now, nil
 	})
@@ -268,19 +273,27 @@ func (a *Authority) newPassword(ctx context.Context, password claviger.Secret, o
 	return hashPassword(password, a.random)
 }
 
+// rewrite is [Authority.renew] for what stands in the person's sign-in.
+func (a *Authority) rewrite(ctx context.Context, in Seated, v Visit, proof string, change func(claviger.SignIn) (claviger.SignIn, error)) (SignedIn, error) {
+	return a.renew(ctx, in, v, proof, func(tx *store.Tx, s claviger.Scope) error { return tx.PutSignIn(ctx, s, in.User.ID, change) })
+}
+
 // renew changes how a person signs in, ends all their sessions and gives this browser a
 // new one: what was known of the old ones is worth nothing.
-func (a *Authority) renew(ctx context.Context, in Seated, v Visit, proof string, change func(claviger.SignIn) (claviger.SignIn, error)) (SignedIn, error) {
+func (a *Authority) renew(ctx context.Context, in Seated, v Visit, proof string, write func(*store.Tx, claviger.Scope) error) (SignedIn, error) {
 	c := person(&in.User, v.From)
-	r := claviger.Resource{Type: "user", ID: string(in.User.ID), Organization: in.User.Organization}
-	err := a.ledger.Change(ctx, c, claviger.SignInsUpdate, r, func(tx *store.Tx) error {
+	err := a.ledger.Change(ctx, c, claviger.SignInsUpdate, userResource(&in.User), func(tx *store.Tx) error {
 		if _, err := tx.EndSessions(ctx, c.Scope, in.User.ID); err != nil {
 			return err
 		}
-		return tx.PutSignIn(ctx, c.Scope, in.User.ID, change)
+		return write(tx, c.Scope)
 	})
 	if err != nil {
 		return SignedIn{}, err
 	}
 	return a.openSession(ctx, &in.User, claviger.SessionProven, proof, v, nil)
+}
+
+func userResource(u *claviger.User) claviger.Resource {
+	return claviger.Resource{Type: "user", ID: string(u.ID), Organization: u.Organization}
 }

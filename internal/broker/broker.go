@@ -114,6 +114,7 @@ type Broker struct {
 	system     func(claviger.OrganizationID) claviger.Caller
 	connecting connecting
 	logins     logins
+	signOns    *cache[string, foundProvider] // by organization and issuer
 
 	// Of webhooks.
 	schemes   func() (*hookverify.Set, error)
@@ -135,6 +136,7 @@ func New(c Config) *Broker {
 		lives: newCache[claviger.ConnectionID, *live](maxLive), connectors: newCache[connectorKey, *claviger.Connector](maxConnectors),
 		shapes: newCache[shapeKey, *shape](maxShapes), limits: newCache[claviger.ConnectionID, limit](maxLive),
 		drains: newCache[string, limit](maxConnectors), insert: c.Insert, system: c.System, logins: newLogins(),
+		signOns: newCache[string, foundProvider](maxSignOns),
 	}
 	if b.forget == nil {
 		b.forget = func(string, string) {}

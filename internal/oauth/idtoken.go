@@ -5,7 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -153,6 +156,34 @@ func (c *Client) checkClaims(cfg Config, client claviger.OAuthClient, tree any, 
 		return IDClaims{}, errIDToken("it names nobody")
 	}
 	return IDClaims{Subject: subject, Name: plain(text(tree, "$.name")), Email: plain(text(tree, "$.email")), Claims: claims}, nil
+}
+
+// Fits checks that an access token came with the id token (OpenID Connect Core, section
+// 3.1.3.6), if that says so: its at_hash is half of a hash whose length is the
+// algorithm's. Errors are *claviger.Error with code "invalid_id_token".
+func (c IDClaims) Fits(access claviger.Secret) error {
+	said, there := c.Claims["at_hash"]
+	if !there {
+		return nil
+	}
+	text, _ := said.(string)
+	want, err := base64.RawURLEncoding.DecodeString(text)
+	var sum []byte
+	switch token := []byte(reveal(access)); len(want) {
+	case sha256.Size / 2:
+		whole := sha256.Sum256(token)
+		sum = whole[:len(want)]
+	case sha512.Size384 / 2:
+		whole := sha512.Sum384(token)
+		sum = whole[:len(want)]
+	case sha512.Size / 2:
+		whole := sha512.Sum512(token)
+		sum = whole[:len(want)]
+	}
+	if err != nil || sum == nil || subtle.ConstantTimeCompare(sum, want) != 1 {
+		return errIDToken("it came with another access token")
+	}
+	return nil
 }
 
 // claimTime reads a NumericDate (RFC 7519, section 2): seconds, a number and no string.
