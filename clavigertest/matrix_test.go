@@ -16,6 +16,7 @@ import (
 
 	"claviger/api"
 	"claviger/clavigertest"
+	"claviger/clavigertest/oauthserver"
 	"claviger/internal/wire"
 )
 
@@ -50,6 +51,7 @@ type matrix struct {
 	expired string // a key of A
 	t       *testing.T
 	n       int
+	issuer  string // of an OpenID provider
 }
 
 func (m *matrix) name() string { m.n++; return fmt.Sprintf("fresh-%d", m.n) }
@@ -105,6 +107,8 @@ func endpointBody() any {
 func (m *matrix) session() any {
 	return api.CreateConnectSession{User: api.ConnectUser{ID: "user-42"}, AllowedConnectors: []string{"acme"}, WorkspaceID: m.A.Workspaces[0]}
 }
+
+func (m *matrix) signOn() any { return api.PutSingleSignOn{Issuer: m.issuer, ClientID: "console"} }
 
 // systemBody answers an upload of a system with one slot, whose secret nobody has set.
 func systemBody(key, name string) any {
@@ -172,6 +176,8 @@ func (m *matrix) target(r wire.Route) string {
 			"auth":[{"key":"oauth","type":"oauth2","label":"Sign in","test":"none","permissions":"none","oauth2":{"grant":"authorizationCode",
 			"clientAuth":"client_secret_basic","authorizeUrl":"https://crm.example/authorize","tokenUrl":"https://crm.example/token"}}]}`, key))
 		return "/v1/connectors/" + key + "/client"
+	case path == "/v1/sso":
+		m.made("PUT", path, m.signOn())
 	case strings.HasPrefix(path, "/v1/connect/sessions/{id}"):
 		id = m.made("POST", "/v1/connect/sessions", m.session()).Field("id")
 	case path == "/v1/secrets/{path...}":
@@ -223,6 +229,7 @@ func (m *matrix) body(r wire.Route, path string) any {
 		"putBranding":          func() any { return map[string]string{"name": "Acme", "color": "#0b57d0"} },
 		"putSecret":            func() any { return map[string]string{"value": "other"} },
 		"putPolicy":            func() any { return api.Policy{} },
+		"putSingleSignOn":      func() any { return m.signOn() },
 		"putSystem":            func() any { return systemBody(path[strings.LastIndexByte(path, '/')+1:], "third") },
 		"validateSystem":       func() any { return api.SystemDocuments{} },
 		"rollbackSystem":       func() any { return api.SystemRollback{Version: 1} },
@@ -282,7 +289,9 @@ var volatile = regexp.MustCompile("(last_used_at|last_checked_at)=[^\x1f]*\x1f")
 
 func TestAbuse_001_EveryRouteTimesEveryCaller(t *testing.T) {
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
-		m := &matrix{Twins: clavigertest.NewTwins(t, clavigertest.Options{Engine: engine}), t: t}
+		provider := oauthserver.Start(t, oauthserver.Policy{})
+		m := &matrix{t: t, issuer: provider.URL}
+		m.Twins = clavigertest.NewTwins(t, clavigertest.Options{Engine: engine, EgressAllow: "127.0.0.1", RootCAs: provider.Roots()})
 		db := database(t, m.Server)
 		m.expire(db)
 		all := slices.DeleteFunc(tables(t, m.Server, db), func(name string) bool {

@@ -63,6 +63,7 @@ type Options struct {
 	Previous    string // the key URL before, while the master key is replaced
 	LedgerMode  string
 	PublicURL   string // what browsers see; default: the address itself
+	Localhost   bool   // browsers see http://localhost and the port: a host with a name
 	EgressAllow string
 	Secrets     string
 	// ConnectorsDir is the operator's folder of connectors; default: none.
@@ -115,6 +116,11 @@ func open(t testing.TB, o Options) (*Server, error) {
 	s.Addr = api.Addr().String()
 	s.URL, s.AdminURL = "http://"+s.Addr, "http://"+admin.Addr().String()
 	s.Settings.Addr, s.Settings.AdminAddr = s.Addr, admin.Addr().String()
+	if o.Localhost {
+		_, port, _ := net.SplitHostPort(s.Addr)
+		s.URL = "http://localhost:" + port
+		s.Settings.PublicURL = s.URL
+	}
 	log := slog.New(slog.NewJSONHandler(s.Logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a, err := app.Open(t.Context(), app.Config{
 		Settings: s.Settings, RootCAs: o.RootCAs, Resolver: o.Resolver, OnDial: s.Dials.note, Now: o.Now, Log: log,

@@ -114,6 +114,24 @@ const operations = {
   storage: (_, { page }) => page.evaluate(() => ({ local: { ...localStorage }, session: { ...sessionStorage } })),
   closed: async (_, { page }) => page.isClosed(),
   gone: (_, { page }) => (page.isClosed() ? null : page.waitForEvent('close').then(() => null)),
+  // A device for passkeys, in the person's place: it is always there and knows them.
+  async device(_, { page, context, number }) {
+    const keys = await context.newCDPSession(page);
+    await keys.send('WebAuthn.enable');
+    const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true };
+    const { authenticatorId } = await keys.send('WebAuthn.addVirtualAuthenticator', { options });
+    Object.assign(pages.get(number), { keys, device: authenticatorId });
+  },
+  present: ({ present }, { keys, device }) => keys.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId: device, enabled: present }).then(() => null),
+  recognizes: ({ recognizes }, { keys, device }) => keys.send('WebAuthn.setUserVerified', { authenticatorId: device, isUserVerified: recognizes }).then(() => null),
+  async counter({ count }, { keys, device }) {
+    const { credentials } = await keys.send('WebAuthn.getCredentials', { authenticatorId: device });
+    for (const credential of credentials) {
+      await keys.send('WebAuthn.removeCredential', { authenticatorId: device, credentialId: credential.credentialId });
+      await keys.send('WebAuthn.addCredential', { authenticatorId: device, credential: { ...credential, signCount: count } });
+    }
+    return credentials.length;
+  },
   close: (_, { page }) => page.close(),
   leave: (_, { context }) => context.close(),
 };
@@ -130,7 +148,7 @@ async function answer(line) {
   const entry = pages.get(number);
   try {
     const on = frame ? await (await entry.page.locator(frame).elementHandle()).contentFrame() : entry?.page;
-    say({ id, value: (await operations[op](input, { ...entry, on })) ?? null });
+    say({ id, value: (await operations[op](input, { ...entry, on, number })) ?? null });
   } catch (e) {
     say({ id, error: `${e.message}\n${entry ? await where(entry) : ''}` });
   }

@@ -135,7 +135,7 @@ func (s *Server) redeemCode(form url.Values) (map[string]any, *failure) {
 	}
 	members := s.issue(c.family, c.family.scopes, s.newRefresh(c.family))
 	if c.family.nonce != "" {
-		members["id_token"] = s.SignIDToken(map[string]any{"nonce": c.family.nonce})
+		members["id_token"] = s.makeIDToken(map[string]any{"nonce": c.family.nonce})
 	}
 	return members, nil
 }

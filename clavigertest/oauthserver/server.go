@@ -92,6 +92,7 @@ type Server struct {
 	bound    map[string]string // access tokens, and the thumbprint of their key
 	nonce    int
 	reuses   int
+	idToken  func(claims map[string]any) string
 	rotated  int
 }
 

@@ -41,15 +41,25 @@ type Provider struct {
 	Issuer string
 }
 
+// People are who logs in, by the name that they type, with the claims that the server
+// holds of them. Who is not among them logs in too, and is known by that name alone.
+type People map[string]map[string]any
+
 // Start runs a server that knows the clients and, beside openid and offline_access, the
 // scopes. It ends with the test.
 func Start(t testing.TB, clients []Client, scopes []string) *Provider {
+	t.Helper()
+	return StartFor(t, clients, scopes, People{})
+}
+
+// StartFor is [Start] with people of whom the server knows more than a name.
+func StartFor(t testing.TB, clients []Client, scopes []string, people People) *Provider {
 	t.Helper()
 	dir, err := Set().Install(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := json.Marshal(map[string]any{"clients": clients, "scopes": scopes})
+	settings, err := json.Marshal(map[string]any{"clients": clients, "scopes": scopes, "people": people})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ function start(settings) {
       scopes: ['openid', 'offline_access', ...settings.scopes],
       cookies: { keys: ['not a secret'] },
       pkce: { required: () => true },
+      claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+      findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...settings.people[sub] }) }),
       rotateRefreshToken: true,
       issueRefreshToken: async (ctx, client, code) =>
         client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),

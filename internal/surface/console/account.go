@@ -13,7 +13,12 @@ import (
 // account is a person's own page: how they sign in, and where they are signed in.
 type account struct {
 	frame
+	Password bool
 	Factor   bool
+	Passkeys []claviger.Passkey
+	Offered  bool // passkeys can be had here
+	SignOn   bool // the organization has a provider
+	Linked   bool
 	Sessions []browser
 	Wrong    map[string]string
 }
@@ -54,7 +59,15 @@ func (s *surface) showAccount(w http.ResponseWriter, r *http.Request, in *seat, 
 		s.tell(w, r, in.frame, err)
 		return
 	}
-	page := account{frame: in.frame.titled("account", "Your account"), Factor: in.Factor, Wrong: wrong}
+	page := account{frame: in.frame.titled("account", "Your account"), Password: in.Password, Factor: in.Factor, Offered: s.people.OffersPasskeys(), Wrong: wrong}
+	if page.Passkeys, err = s.people.Passkeys(r.Context(), in.Seated); err == nil {
+		page.Linked, err = s.people.Linked(r.Context(), in.Seated)
+	}
+	if err != nil {
+		s.tell(w, r, in.frame, err)
+		return
+	}
+	_, page.SignOn = s.core.OffersSignOn(r.Context(), in.User.Organization)
 	for _, x := range list {
 		if x.Stage == claviger.SessionProven {
 			page.Sessions = append(page.Sessions, browser{x, browserName(x.Agent), x.ID == in.Session.ID})
@@ -77,7 +90,7 @@ func (s *surface) dropFactor(w http.ResponseWriter, r *http.Request, in *seat) {
 func (s *surface) renewed(w http.ResponseWriter, r *http.Request, in *seat, out authn.SignedIn, err error, done string) {
 	if err == nil {
 		s.seat(w, out)
-		goTo(w, "/console/account?done="+done)
+		goTo(w, accountPath+"?done="+done)
 		return
 	}
 	s.again(w, r, &in.frame, err, func(status int) {
@@ -100,7 +113,7 @@ func (s *surface) endSession(w http.ResponseWriter, r *http.Request, in *seat) {
 		goTo(w, signInPath)
 		return
 	}
-	goTo(w, "/console/account?done=session")
+	goTo(w, accountPath+"?done=session")
 }
 
 // factor is the page that adds an authenticator app.

@@ -104,20 +104,24 @@ func done(code string) notice {
 		tone = "calm"
 	}
 	return notice{tone, map[string]string{
-		"password":   "Your password was changed. You were signed out everywhere else.",
-		"factor":     "Signing in asks for a code from now on.",
-		"factor-off": "Signing in asks for your password alone from now on.",
-		"session":    "That browser was signed out.",
-		"passed":     "The slot works: the system accepted its credential.",
-		"failed":     "The slot was tried and does not work yet. Its card says why.",
-		"skipped":    "Saved. The slot names no test endpoint, so its first call will be its test.",
-		"waits":      "Saved. The slot waits for somebody to sign in at the system.",
-		"saved":      "Saved. The slot is tried once all of its secrets are set.",
-		"disabled":   "The connection was disabled. Nothing can use it until it is enabled again.",
-		"enabled":    "The connection was enabled.",
-		"connected":  "The account is connected.",
-		"tested":     "The connection works.",
-		"test-fault": "The connection was tried and does not work.",
+		"password":    "Your password was changed. You were signed out everywhere else.",
+		"factor":      "Signing in asks for a code from now on.",
+		"passkey":     "The passkey was added. You were signed out everywhere else.",
+		"passkey-off": "The passkey was removed. Delete it on its device too.",
+		"linked":      "You can sign in by your organization's provider from now on.",
+		"unlinked":    "Your account at the provider opens nothing here any more.",
+		"factor-off":  "Signing in asks for your password alone from now on.",
+		"session":     "That browser was signed out.",
+		"passed":      "The slot works: the system accepted its credential.",
+		"failed":      "The slot was tried and does not work yet. Its card says why.",
+		"skipped":     "Saved. The slot names no test endpoint, so its first call will be its test.",
+		"waits":       "Saved. The slot waits for somebody to sign in at the system.",
+		"saved":       "Saved. The slot is tried once all of its secrets are set.",
+		"disabled":    "The connection was disabled. Nothing can use it until it is enabled again.",
+		"enabled":     "The connection was enabled.",
+		"connected":   "The account is connected.",
+		"tested":      "The connection works.",
+		"test-fault":  "The connection was tried and does not work.",
 	}[code]}
 }
 
@@ -162,7 +166,7 @@ func (s *surface) tell(w http.ResponseWriter, r *http.Request, f frame, err erro
 
 func back(p *person) string {
 	if p == nil {
-		return ""
+		return signInPath
 	}
 	return "/console/"
 }
@@ -176,7 +180,7 @@ func refused(err error) (*claviger.Error, bool) {
 
 // functions are what templates use beside their data.
 func functions() template.FuncMap {
-	return template.FuncMap{"when": when, "words": words, "usage": usage, "tone": tone, "dict": dict}
+	return template.FuncMap{"when": when, "words": words, "usage": usage, "tone": tone, "dict": dict, "proof": proof}
 }
 
 // moment is a time as a page shows it: UTC in words until the script has put the person's
@@ -207,6 +211,19 @@ func words(v any) string {
 		text = x
 	}
 	return strings.ReplaceAll(cmp.Or(text, "unknown"), "_", " ")
+}
+
+// proof answers how a person proved who they are, as the list of sessions has it.
+func proof(kept string) string {
+	first, second, _ := strings.Cut(kept, "+")
+	how := map[string]string{
+		"link": "a set-up link", "password": "password", claviger.ProofPasskey: "passkey", claviger.ProofSingleSignOn: "single sign-on",
+		"totp": "authenticator app", "recovery": "recovery code",
+	}
+	if second == "" {
+		return how[first]
+	}
+	return how[first] + " and " + how[second]
 }
 
 // tone answers the colour of a status or a health.

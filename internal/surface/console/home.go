@@ -55,7 +55,7 @@ func (s *surface) home(w http.ResponseWriter, r *http.Request, in *seat) {
 		return
 	}
 	page.Empty = len(list) == 0 && in.Caller.May(claviger.SystemsWrite)
-	if !in.Factor {
+	if in.Password && !in.Factor {
 		page.Needs = append(page.Needs, need{
 			"calm", "Your sign-in asks for a password alone", "A second factor keeps a stolen password from being enough.", "/console/account", "Add an authenticator app",
 		})

@@ -18,7 +18,7 @@ import (
 	"claviger/internal/surface/pagekit"
 )
 
-//go:embed assets/console.css assets/console.js
+//go:embed assets/console.css assets/console.js assets/passkey.js
 var assets embed.FS
 
 //go:embed assets/*.html
@@ -28,6 +28,8 @@ var templates embed.FS
 const (
 	SetupPath  = "/console/setup/" // and the token of a link
 	signInPath = "/console/sign-in"
+	// accountPath is a person's own page.
+	accountPath = "/console/account"
 )
 
 // Config is what the surface is made of. All members are required.
@@ -97,8 +99,14 @@ func (s *surface) open(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+signInPath, s.signIn)
 	mux.HandleFunc("GET "+signInPath+"/code", s.codePage)
 	mux.HandleFunc("POST "+signInPath+"/code", s.code)
+	mux.HandleFunc("POST "+signInPath+"/passkey/begin", s.beginPasskey)
+	mux.HandleFunc("POST "+signInPath+"/passkey", s.passkeySignIn)
+	mux.HandleFunc("POST "+broker.SignOnPath+"{organization}", s.beginSignOn)
+	mux.HandleFunc("GET "+broker.SignOnPath+"{organization}/callback", s.signOnBack)
 	mux.HandleFunc("GET "+SetupPath+"{token}", s.setupPage)
 	mux.HandleFunc("POST "+SetupPath+"{token}", s.setup)
+	mux.HandleFunc("POST "+SetupPath+"{token}/passkey/begin", s.beginSetUpPasskey)
+	mux.HandleFunc("POST "+SetupPath+"{token}/passkey", s.setUpPasskey)
 }
 
 // closed mounts what needs a session.
@@ -123,12 +131,17 @@ func (s *surface) closed(mux *http.ServeMux) {
 	page("POST /console/cli", s.decideCLI)
 	page("GET /console/cli/authorize", s.authorizeCLI)
 	page("POST /console/cli/authorize", s.grantCLI)
-	page("GET /console/account", s.account)
+	page("GET "+accountPath, s.account)
 	page("POST /console/account/password", s.changePassword)
 	page("GET /console/account/factor", s.factorPage)
 	page("POST /console/account/factor", s.addFactor)
 	page("POST /console/account/factor/drop", s.dropFactor)
 	page("POST /console/account/sessions/{id}/end", s.endSession)
+	page("POST /console/account/passkeys/begin", s.beginAddPasskey)
+	page("POST /console/account/passkeys", s.addPasskey)
+	page("POST /console/account/passkeys/{id}/remove", s.removePasskey)
+	page("POST /console/account/sso", s.linkSignOn)
+	page("POST /console/account/sso/unlink", s.unlinkSignOn)
 }
 
 // refuse answers the page of an error to somebody unknown.

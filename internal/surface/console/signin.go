@@ -2,9 +2,11 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 
 	"claviger"
 	"claviger/internal/authn"
+	"claviger/internal/broker"
 	"claviger/internal/surface/pagekit"
 	"claviger/internal/wire"
 )
@@ -12,7 +14,19 @@ import (
 // signIn is the page that asks who a person is.
 type signIn struct {
 	frame
-	Email, Next string
+	Email, Next  string
+	Passkeys     bool
+	SignOn       string // where the form of single sign-on goes; empty without
+	Organization string // that the address names
+}
+
+func (s *surface) signInOf(r *http.Request, organization, next string) signIn {
+	page := signIn{frame: s.stranger("Sign in"), Next: within(next), Passkeys: s.people.OffersPasskeys(), Organization: organization}
+	if id, ok := s.core.OffersSignOn(r.Context(), claviger.OrganizationID(organization)); ok {
+		page.SignOn = broker.SignOnPath + string(id)
+		page.Brand = pagekit.BrandOf(s.core.Brand(r.Context(), id))
+	}
+	return page
 }
 
 func (s *surface) stranger(title string) frame {
@@ -37,7 +51,7 @@ func (s *surface) signInPage(w http.ResponseWriter, r *http.Request) {
 		goTo(w, next)
 		return
 	}
-	s.show(w, http.StatusOK, "sign-in", signIn{frame: s.stranger("Sign in"), Next: next})
+	s.show(w, http.StatusOK, "sign-in", s.signInOf(r, r.URL.Query().Get("organization"), next))
 }
 
 func (s *surface) signIn(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +66,8 @@ func (s *surface) signIn(w http.ResponseWriter, r *http.Request) {
 	next := within(form.Get("next"))
 	in, err := s.people.SignIn(r.Context(), form.Get("email"), claviger.NewSecretString(form.Get("password")), s.visit(r))
 	if err != nil {
-		page := signIn{frame: s.stranger("Sign in"), Email: form.Get("email"), Next: next}
+		page := s.signInOf(r, form.Get("organization"), next)
+		page.Email = form.Get("email")
 		s.again(w, r, &page.frame, err, func(status int) { s.show(w, status, "sign-in", page) })
 		return
 	}
@@ -136,12 +151,12 @@ func (s *surface) signOut(w http.ResponseWriter, r *http.Request, in *seat) {
 type setup struct {
 	frame
 	Action, Name, Email string
-	Unnamed             bool
+	Unnamed, Passkeys   bool
 	Wrong               map[string]string // by field
 }
 
 func (s *surface) setupOf(r *http.Request, of authn.Setup) setup {
-	page := setup{frame: s.stranger("Choose how you sign in"), Action: SetupPath + r.PathValue("token"), Unnamed: of.Unnamed, Wrong: map[string]string{}}
+	page := setup{frame: s.stranger("Choose how you sign in"), Action: SetupPath + r.PathValue("token"), Unnamed: of.Unnamed, Passkeys: s.people.OffersPasskeys(), Wrong: map[string]string{}}
 	page.Brand = pagekit.BrandOf(s.core.Brand(r.Context(), of.User.Organization))
 	if !of.Unnamed {
 		page.Name, page.Email = of.User.Name, of.User.Email
@@ -162,6 +177,22 @@ func (s *surface) setupPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *surface) setup(w http.ResponseWriter, r *http.Request) {
+	s.settingUp(w, r, func(form url.Values, _ authn.Setup) error {
+		in, err := s.people.SetUp(r.Context(), r.PathValue("token"), authn.Chosen{
+			Name: form.Get("name"), Email: form.Get("email"), Password: claviger.NewSecretString(form.Get("password")),
+		}, s.visit(r))
+		if err != nil {
+			return err
+		}
+		s.seat(w, in)
+		goTo(w, "/console/account/factor?first=yes")
+		return nil
+	})
+}
+
+// settingUp reads the form of a link's page and shows the page again with what choose finds
+// wrong; without a fault, choose has answered.
+func (s *surface) settingUp(w http.ResponseWriter, r *http.Request, choose func(form url.Values, of authn.Setup) error) {
 	if s.unsafe(w, r) {
 		return
 	}
@@ -175,12 +206,7 @@ func (s *surface) setup(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	in, err := s.people.SetUp(r.Context(), r.PathValue("token"), authn.Chosen{
-		Name: form.Get("name"), Email: form.Get("email"), Password: claviger.NewSecretString(form.Get("password")),
-	}, s.visit(r))
-	if err == nil {
-		s.seat(w, in)
-		goTo(w, "/console/account/factor?first=yes")
+	if err = choose(form, of); err == nil {
 		return
 	}
 	page := s.setupOf(r, of)

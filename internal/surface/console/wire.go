@@ -35,29 +35,53 @@ func (s *surface) cookieName() string {
 	return plainCookieName
 }
 
-// cookie answers the session's value; "" if there is none, or more than one, which only
-// somebody else could have planted.
-func (s *surface) cookie(r *http.Request) string {
-	found := r.CookiesNamed(s.cookieName())
+// cookie answers the session's value.
+func (s *surface) cookie(r *http.Request) string { return only(r.CookiesNamed(s.cookieName())) }
+
+// only answers a cookie's value; "" if there is none, or more than one, which only somebody
+// else could have planted.
+func only(found []*http.Cookie) string {
 	if len(found) != 1 {
 		return ""
 	}
 	return found[0].Value
 }
 
-func (s *surface) bake(value string, life int) *http.Cookie {
-	return &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", MaxAge: life, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+func (s *surface) bake(name, value string, life int) *http.Cookie {
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: life, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 
 // seat gives the browser its new session.
 func (s *surface) seat(w http.ResponseWriter, in authn.SignedIn) {
 	in.Token.Use(func(b []byte) {
-		http.SetCookie(w, s.bake(string(b), int(in.Session.ExpiresAt.Sub(in.Session.CreatedAt)/time.Second)))
+		http.SetCookie(w, s.bake(s.cookieName(), string(b), int(in.Session.ExpiresAt.Sub(in.Session.CreatedAt)/time.Second)))
 	})
 }
 
 // unseat takes the cookie away, with the attributes that it was given with.
-func (s *surface) unseat(w http.ResponseWriter) { http.SetCookie(w, s.bake("", -1)) }
+func (s *surface) unseat(w http.ResponseWriter) { http.SetCookie(w, s.bake(s.cookieName(), "", -1)) }
+
+// begunLife is how long a browser keeps the cookie of what it has begun, in seconds; the
+// server forgets that no later.
+const begunLife = 600
+
+func (s *surface) begunName() string {
+	if s.secure {
+		return "__Host-claviger_begun"
+	}
+	return "claviger_begun"
+}
+
+// begin gives the browser the cookie by which it ends what it begins.
+func (s *surface) begin(w http.ResponseWriter, cookie claviger.Secret) {
+	cookie.Use(func(b []byte) { http.SetCookie(w, s.bake(s.begunName(), string(b), begunLife)) })
+}
+
+// begun answers that cookie's value and takes it away: it counts once.
+func (s *surface) begun(w http.ResponseWriter, r *http.Request) string {
+	http.SetCookie(w, s.bake(s.begunName(), "", -1))
+	return only(r.CookiesNamed(s.begunName()))
+}
 
 // visit is where a person signs in from.
 func (s *surface) visit(r *http.Request) authn.Visit {

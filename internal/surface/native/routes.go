@@ -41,6 +41,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountSystems(a)
 	s.mountTrust(a)
 	s.mountConnect(a)
+	s.mountSingleSignOn(a)
 	s.mountRest(a)
 	s.mountEvents(a)
 	s.mountInbound(a)
