@@ -88,10 +88,21 @@ func TestTheLadderWithoutWhatPeopleOwe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	setSecrets(t, c, "shared/id", "a_client_of_ours", "shared/secret", "its_own_secret_01", "shared/hook", crmHookKey)
+	setSecrets(t, c, "shared/hook", crmHookKey)
 	up(`{"key": "people", "usage": "api", "authType": "credential", "credential": {"method": "oauth2",
 		"variables": {"baseUrl": "https://api.example.com", "tokenUrl": "https://api.example.com/token"}, "security": {"clientId": "kv://shared/id", "clientSecret": "kv://shared/secret"}}},
 		{"key": "second", "usage": "api", "authType": "none"}`)
+	run := func() error {
+		_, err := c.RunAction(t.Context(), api.RunAction{ActionIdentifier: "example-crm.companies-list", SystemKey: "example-crm"})
+		return err
+	}
+	if err := run(); !client.HasCode(err, "secret_missing") || !strings.Contains(err.Error(), "shared/id") {
+		t.Errorf("before its client was set: %v", err)
+	}
+	setSecrets(t, c, "shared/id", "a_client_of_ours", "shared/secret", "its_own_secret_01")
+	if err := run(); !client.HasCode(err, "connection_pending") || !strings.Contains(err.Error(), "/console/systems/example-crm?tab=authentication") {
+		t.Errorf("before anybody signed in: %v", err)
+	}
 	if got := verifyTrust(t, c); got.Level != "BRONZE" || !strings.Contains(climbed(got), "SILVER slot people failed connection_pending") {
 		t.Errorf("before anybody signed in: %s", climbed(got))
 	}

@@ -77,10 +77,7 @@ func (b *Broker) testSlot(ctx context.Context, c claviger.Caller, s *claviger.Sy
 	if err == nil {
 		return out, nil
 	}
-	e := claviger.AsError(err)
-	if e.FineCode() == "connection_pending" {
-		e.Message = "Nobody has signed in at the vendor for this slot yet. That is done on " + b.SystemPage(s.Key)
-	}
+	e := claviger.AsError(b.awaited(ctx, c, s, slot, err))
 	if e.Kind == claviger.KindDenied || e.Kind == claviger.KindNotFound || e.Kind == claviger.KindUnavailable || e.Kind == claviger.KindInternal {
 		return out, err
 	}

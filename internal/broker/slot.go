@@ -6,6 +6,7 @@ import (
 
 	"claviger"
 	"claviger/internal/store"
+	"claviger/internal/vault"
 )
 
 // slotted is a slot of a system with the connection that realises it.
@@ -95,7 +96,27 @@ func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb
 	if out.live, err = b.usableFor(ctx, c, v, id, u); err == nil && slot.Auth == claviger.SlotAPIProvider {
 		out.live, err = b.lend(ctx, c, s, out.live)
 	}
-	return out, err
+	return out, b.awaited(ctx, c, s, slot, err)
+}
+
+// awaited says of a slot that is refused because it waits for a person what it waits for:
+// a value, or that somebody signs in. Other errors stay.
+func (b *Broker) awaited(ctx context.Context, c claviger.Caller, s *claviger.System, slot *claviger.Slot, err error) error {
+	if err == nil || claviger.AsError(err).FineCode() != "connection_pending" {
+		return err
+	}
+	state, failed := b.slotState(ctx, c, s, *slot)
+	if failed != nil {
+		return err
+	}
+	for _, secret := range state.Secrets {
+		if !secret.HasValue {
+			return vault.Missing(secret.Path)
+		}
+	}
+	e := *claviger.AsError(err)
+	e.Message = "Nobody has signed in at the vendor for the slot " + slot.Key + " yet. That is done on " + b.SystemPage(s.Key)
+	return &e
 }
 
 // missingSlot is the refusal where a system has nothing for a usage. Another usage's
