@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"claviger"
@@ -39,7 +40,7 @@ func Mount(a *wire.API, c Config) error {
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	s := &surface{core: c.Broker, bodies: &bodies{longest: c.MaxBody, left: memory}}
+	s := &surface{core: c.Broker, bodies: &bodies{longest: c.MaxBody, left: memory, held: map[netip.Addr]int64{}}}
 	for _, r := range []wire.Route{
 		{Method: http.MethodPost, Name: "receiveWebhook", Summary: "Take what a vendor delivers to a system"},
 		{Method: http.MethodGet, Name: "answerWebhook", Summary: "Answer a vendor that asks whether it may deliver"},
@@ -58,14 +59,15 @@ func (s *surface) receive(w http.ResponseWriter, r *http.Request, _ claviger.Cal
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), deadline)
 	defer cancel()
-	body, release, err := s.bodies.read(ctx, r)
+	from := wire.From(r)
+	body, release, err := s.bodies.read(ctx, r, from.Address)
 	defer release()
 	if err != nil {
 		w.Header().Set("Connection", "close") // what is left of the body is not read
 		wire.WriteError(w, r, err)
 		return
 	}
-	in.Method, in.Target, in.Header, in.Body, in.From = r.Method, r.URL.RequestURI(), r.Header, body, wire.From(r)
+	in.Method, in.Target, in.Header, in.Body, in.From = r.Method, r.URL.RequestURI(), r.Header, body, from
 	out, err := s.core.Receive(ctx, in)
 	if err != nil {
 		wire.WriteError(w, r, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -56,37 +57,44 @@ func write(w http.ResponseWriter, out broker.Received) {
 }
 
 // bodies bounds the memory of all bodies that are under way. A body takes what has
-// really arrived of it, so that a connection that only promises holds nothing.
+// really arrived of it, so that a connection that only promises holds nothing. Those of
+// one address may take as much as they leave to others, so that one that sends slowly and
+// on many connections holds half, and there always is some for the vendors.
 type bodies struct {
 	longest int64
 	mu      sync.Mutex
 	left    int64
+	held    map[netip.Addr]int64
 }
 
 // piece is how much a body grows by at least.
 const piece = 16 << 10
 
-func (b *bodies) take(n int64) bool {
+func (b *bodies) take(who netip.Addr, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > b.left {
+	if b.held[who]+n > b.left {
 		return false
 	}
 	b.left -= n
+	b.held[who] += n
 	return true
 }
 
-func (b *bodies) give(n int64) {
+func (b *bodies) give(who netip.Addr, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left += n
+	if b.held[who] -= n; b.held[who] <= 0 {
+		delete(b.held, who)
+	}
 }
 
-// read answers the whole body as it arrived. Call release when it is of no use any more,
-// also after an error.
-func (b *bodies) read(ctx context.Context, r *http.Request) (body []byte, release func(), err error) {
+// read answers the whole body as it arrived from an address. Call release when it is of
+// no use any more, also after an error.
+func (b *bodies) read(ctx context.Context, r *http.Request, who netip.Addr) (body []byte, release func(), err error) {
 	held := int64(0)
-	release = func() { b.give(held) }
+	release = func() { b.give(who, held) }
 	if r.ContentLength > b.longest {
 		return nil, release, tooLarge(b.longest)
 	}
@@ -100,7 +108,7 @@ func (b *bodies) read(ctx context.Context, r *http.Request) (body []byte, releas
 			if n <= 0 {
 				return nil, release, tooLarge(b.longest)
 			}
-			if !b.take(n) {
+			if !b.take(who, n) {
 				return nil, release, busy()
 			}
 			held += n
