@@ -212,6 +212,44 @@ func TestAbuse_168_WithoutItsOwnSlotAnEventWaits(t *testing.T) {
 	})
 }
 
+// Without the slot itself, too, and whatever the api slot could do.
+func TestAbuse_168_WithoutASlotAtAllAnEventWaits(t *testing.T) {
+	x := startTold(t)
+	h, vendor := crmHooked(t, clavigertest.SQLite, x)
+	setSecrets(t, h.Client, "example-crm/syncApiKey", crmSyncKey)
+	whole := crmHooks(t, "http://"+vendor.Addr()+acme.Base)
+	var document map[string]any
+	if err := json.Unmarshal(whole.System, &document); err != nil {
+		t.Fatal(err)
+	}
+	slots, _ := document["authentications"].([]any)
+	document["authentications"] = slots[:2] // api and webhookInbound
+	without := whole
+	without.System, _ = json.Marshal(document)
+	if _, err := h.PutSystem(t.Context(), "example-crm", without); err != nil {
+		t.Fatal(err)
+	}
+	id := crmDeliver(h, `{"contact":{"id":"c-1"}}`)
+	if e := h.settled(id); e.Status != "parked" || e.Code != "missing_slot" {
+		t.Errorf("without syncExecution: %+v", e)
+	}
+	h.App.Sweep(t.Context())
+	for _, r := range vendor.Received() {
+		t.Errorf("the vendor was asked %s with %s", r.Target, r.Header.Get("X-Api-Key"))
+	}
+	if _, err := h.PutSystem(t.Context(), "example-crm", whole); err != nil {
+		t.Fatal(err)
+	}
+	setSecrets(t, h.Client, "example-crm/syncApiKey", crmSyncKey)
+	h.App.Sweep(t.Context())
+	for h.settled(id).Status != "processed" {
+		pauseFor(t, 20*time.Millisecond)
+	}
+	if got := x.of(t, id); !strings.Contains(string(got.Record), "/contacts/c-1") {
+		t.Errorf("told %s", got.Record)
+	}
+}
+
 func TestAbuse_246_APoisonDeliveryHoldsNobodyUp(t *testing.T) {
 	x := startTold(t)
 	h, vendor := crmHooked(t, clavigertest.SQLite, x)

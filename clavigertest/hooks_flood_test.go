@@ -46,6 +46,9 @@ func TestAbuse_159_ABodyIsCappedWhileItArrives(t *testing.T) {
 	if got := raw("Transfer-Encoding: chunked", chunks(3<<20)); got != "413" {
 		t.Errorf("3 MiB in chunks: %s", got)
 	}
+	if got := raw("X-Long: "+strings.Repeat("x", 1<<20)+"\r\nContent-Length: 0", nil); got != "431" {
+		t.Errorf("1 MiB of headers: %s", got)
+	}
 	bomb := strings.Repeat("\x1f\x8b", 100)
 	if a := h.Do(clavigertest.Call{Method: http.MethodPost, Path: h.path, Body: bomb, Header: http.Header{
 		"Content-Encoding": {"gzip"}, "X-Hub-Signature-256": {"sha256=" + hexMAC(hookSecret, bomb)},

@@ -67,6 +67,9 @@ func TestAbuse_152_ASlotWithoutASecretRefuses(t *testing.T) {
 		setSecrets(t, h.Client, "forge/hook", weak)
 		refused(t, weak, weak)
 	}
+	setSecrets(t, h.Client, "forge/hook", hookSecret)
+	exec(t, database(t, s), "UPDATE secrets SET sealed = $1 WHERE path = 'forge/hook'", []byte("this was a ciphertext once, before somebody wrote over it"))
+	refused(t, "unreadable", hookSecret)
 	h.recorded("a missing secret", 3, func(e api.Entry) bool { return e.Code == "secret_missing" })
 	h.recorded("secrets that are none", 15, func(e api.Entry) bool { return e.Code == "slot_not_configured" })
 	h.upload("bare", `{"key":"default","usage":"api","authType":"none"}`)
@@ -165,7 +168,8 @@ func (c *movingClock) add(d time.Duration) {
 
 func TestAbuse_156_ACopyActsOnce(t *testing.T) {
 	clavigertest.Engines(t, func(t *testing.T, engine clavigertest.Engine) {
-		h := startHooked(t, clavigertest.Options{Engine: engine})
+		clock := &movingClock{}
+		h := startHooked(t, clavigertest.Options{Engine: engine, Now: clock.now})
 		body := `{"paid":true}`
 		var mu sync.Mutex
 		ids, statuses := map[string]int{}, map[int]int{}
@@ -199,6 +203,10 @@ func TestAbuse_156_ACopyActsOnce(t *testing.T) {
 		if a := elsewhere.deliver(h.path, hookSecret, body, "d-1"); a.Status != http.StatusOK {
 			t.Errorf("on another node: %d %s", a.Status, a.Body)
 		}
+		clock.add(time.Hour)
+		if a := h.deliver(h.path, hookSecret, body, "d-1"); a.Status != http.StatusOK {
+			t.Errorf("an hour later: %d %s", a.Status, a.Body)
+		}
 		if a := h.deliver(h.path, hookSecret, `{"paid":false}`, "d-1"); a.Status != http.StatusAccepted {
 			t.Errorf("the same id with another body: %d %s", a.Status, a.Body)
 		}
@@ -212,7 +220,7 @@ func TestAbuse_156_ACopyActsOnce(t *testing.T) {
 	})
 }
 
-func TestAbuse_163_AddressesThatLeadNowhereLookAlike(t *testing.T) {
+func TestAbuse_153_163_AddressesThatLeadNowhereLookAlike(t *testing.T) {
 	h := startHooked(t, clavigertest.Options{})
 	h.upload("gone", githubSlot("gone"))
 	gone := h.address("gone")
@@ -238,6 +246,28 @@ func TestAbuse_163_AddressesThatLeadNowhereLookAlike(t *testing.T) {
 	}
 	if len(seen) != 1 {
 		t.Errorf("they differ: %v", seen)
+	}
+	made, err := h.CreateOrganization(t.Context(), api.CreateOrganization{Name: "Beta"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	beta := &hooked{Server: h.Server, Client: h.Server.Client(made.APIKey), t: t}
+	beta.upload("forge", githubSlot("forge"))
+	setSecrets(t, beta.Client, "forge/hook", "hook_secret_of_beta_001")
+	beta.path = beta.address("forge")
+	beta.upload("only-beta", githubSlot("only-beta"))
+	for _, path := range []string{"/webhooks/only-beta", strings.Replace(h.path, "forge", "only-beta", 1)} {
+		if a := h.deliver(path, "hook_secret_of_beta_001", `{}`, "d"); a.Status != http.StatusNotFound {
+			t.Errorf("%s, which is another organization's: %d %s", path, a.Status, a.Body)
+		}
+	}
+	for path, secret := range map[string]string{h.path: "hook_secret_of_beta_001", "/webhooks/forge": "hook_secret_of_beta_001", beta.path: hookSecret} {
+		if a := h.deliver(path, secret, `{}`, "d"); a.Status != http.StatusUnauthorized {
+			t.Errorf("%s with the other organization's secret: %d %s", path, a.Status, a.Body)
+		}
+	}
+	if a := beta.deliver(beta.path, "hook_secret_of_beta_001", `{"n":0}`, "d"); a.Status != http.StatusAccepted || len(h.events(client.InboundQuery{})) != 0 {
+		t.Errorf("the other organization's own: %d %s", a.Status, a.Body)
 	}
 	limited := false
 	for i := range 2000 {
