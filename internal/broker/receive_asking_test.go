@@ -143,16 +143,25 @@ func (v *keyVendor) sign(scheme, kid, named, body string, at time.Time) http.Hea
 	return http.Header{"Plaid-Verification": {must(signed.CompactSerialize())(v.t)}}
 }
 
-// accountRoom is a core whose schemes find their vendors at v, with a system of one slot.
+// accountRoom is a core whose scheme finds its vendor at v, with a slot that knows the account.
 func accountRoom(t *testing.T, v *keyVendor, scheme string) *room {
 	t.Helper()
+	text := string(must(fs.ReadFile(connectors.Webhooks, "webhooks/"+scheme+".yaml"))(t))
+	text = strings.NewReplacer("https://production.plaid.com/", v.URL+"/", "https://api.ebay.com/identity/", v.URL+"/identity/",
+		"https://api.ebay.com/commerce/", v.URL+"/commerce/").Replace(text)
+	r := receivingRoom(t, fstest.MapFS{"webhooks/" + scheme + ".yaml": {Data: []byte(text)}},
+		fmt.Sprintf(`{"method":"basic","variables":{"scheme":%q},"security":{"username":"kv://vendor/id","password":"kv://vendor/secret"}}`, scheme))
+	r.secret("vendor/id", accountID)
+	r.secret("vendor/secret", accountSecret)
+	return r
+}
+
+// receivingRoom is a core that knows these webhook schemes, with a system whose only slot
+// has the credential.
+func receivingRoom(t *testing.T, schemes fstest.MapFS, credential string) *room {
+	t.Helper()
 	r := newRoomWith(t, nil, func(_ *room, c *broker.Config) {
-		text := string(must(fs.ReadFile(connectors.Webhooks, "webhooks/"+scheme+".yaml"))(t))
-		for _, host := range []string{"https://production.plaid.com", "https://api.ebay.com/identity", "https://api.ebay.com/commerce"} {
-			at := strings.TrimPrefix(host, "https://api.ebay.com")
-			text = strings.ReplaceAll(text, host, v.URL+strings.TrimPrefix(at, "https://production.plaid.com"))
-		}
-		set := must(hookverify.Load(fstest.MapFS{"webhooks/" + scheme + ".yaml": {Data: []byte(text)}}, "webhooks"))(t)
+		set := must(hookverify.Load(schemes, "webhooks"))(t)
 		c.Schemes = func() (*hookverify.Set, error) { return set, nil }
 		c.System = func(o claviger.OrganizationID) claviger.Caller {
 			rights, _ := claviger.PermissionsOf(claviger.WebhooksReceive, claviger.SystemsWrite, claviger.ConnectionsUpdate)
@@ -160,11 +169,9 @@ func accountRoom(t *testing.T, v *keyVendor, scheme string) *room {
 		}
 		c.Insert = func(context.Context, *store.Tx, string, any, jobs.Options) error { return nil } // nothing is acted upon here
 	})
-	document := fmt.Sprintf(`{"key":"vendor","displayName":"Vendor","description":"Receives.","type":"custom","authentications":[{"key":"webhook","usage":"webhookInbound",
-		"authType":"credential","credential":{"method":"basic","variables":{"scheme":%q},"security":{"username":"kv://vendor/id","password":"kv://vendor/secret"}}}]}`, scheme)
+	document := `{"key":"vendor","displayName":"Vendor","description":"Receives.","type":"custom","authentications":[{"key":"webhook","usage":"webhookInbound",
+		"authType":"credential","credential":` + credential + `}]}`
 	must(r.broker.PutSystem(t.Context(), r.owner, broker.SystemUpload{Key: "vendor", SystemDocuments: broker.SystemDocuments{System: json.RawMessage(document)}}))(t)
-	r.secret("vendor/id", accountID)
-	r.secret("vendor/secret", accountSecret)
 	return r
 }
 
