@@ -171,6 +171,10 @@ func (g *Gate) deny(ctx context.Context, c claviger.Caller, v claviger.Verb, r c
 	if !c.Scope.Covers(r.Organization, r.Workspace) {
 		e.Workspace = c.Scope.Workspace()
 	}
+	e.ResourceID = plainName(e.ResourceID)
+	if r.Connection == "" { // else they are facts of a row
+		e.Connector, e.Slot = plainName(e.Connector), plainName(e.Slot)
+	}
 	tidy(&e)
 	if _, err := g.calls.add(ctx, &e, false); err != nil {
 		g.log.WarnContext(ctx, "a denial could not be recorded", "requestId", c.From.ID)

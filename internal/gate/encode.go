@@ -56,6 +56,41 @@ func tidy(e *claviger.Entry) {
 	}
 }
 
+// noName stands in a denial for what was asked for and has not the form of a name.
+const noName = "?"
+
+// longestWord bounds the words of a name: what is longer may be a secret.
+const longestWord = 20
+
+// plainName answers the name of something that a caller asked for and was denied, if it
+// has the form of an id or of a name that people give, else [noName]: who pastes a key in
+// the place of its id must not find it in the ledger.
+func plainName(asked string) string {
+	if asked == "" || isID(asked) {
+		return asked
+	}
+	word := 0
+	for _, c := range []byte(asked) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			if word++; word > longestWord {
+				return noName
+			}
+		case c == '-', c == '_', c == '.', c == '/':
+			word = 0
+		default:
+			return noName
+		}
+	}
+	return asked
+}
+
+// isID reports whether a text is an identifier, of whatever prefix.
+func isID(text string) bool {
+	prefix, _, _ := strings.Cut(text, "_")
+	return len(prefix) <= 8 && claviger.ValidID(prefix, text)
+}
+
 // appendHead writes the canonical form of a stream's head.
 func appendHead(dst []byte, stream string, sequence int64, mac []byte) []byte {
 	dst = append(dst, labelHead, 1)
