@@ -41,7 +41,7 @@ func TestADeliveryIsStoredOnceAndActedUpon(t *testing.T) {
 			t.Errorf("after the replay: %+v", e)
 		}
 		h.recorded("which slot verified with which value", 3, func(e api.Entry) bool {
-			return e.Outcome == "succeeded" && e.Slot == "webhook" && e.Usage == "webhookInbound" && e.Action == "key v1"
+			return e.Outcome == "succeeded" && e.Slot == "webhook" && e.Usage == "webhookInbound" && e.Action == "key v1" && e.Host == ""
 		})
 	})
 }

@@ -140,10 +140,12 @@ func (b *Broker) receiveAt(ctx context.Context, c claviger.Caller, r *receiver, 
 	if err != nil {
 		return out, err
 	}
+	resource := l.resource
+	resource.Host = "" // nothing is sent anywhere
 	if why := slot.refuses(in.From.Address); why != nil {
-		return out, b.gate.Refuse(ctx, c, claviger.WebhooksReceive, l.resource, why)
+		return out, b.gate.Refuse(ctx, c, claviger.WebhooksReceive, resource, why)
 	}
-	t, err := b.gate.Admit(ctx, c, claviger.WebhooksReceive, l.resource, "")
+	t, err := b.gate.Admit(ctx, c, claviger.WebhooksReceive, resource, "")
 	if err != nil {
 		return out, err
 	}

@@ -205,6 +205,14 @@ func TestKeysThatAVendorTellsItsAccount(t *testing.T) {
 			stranger := v.keys["stranger"]
 			delete(v.keys, "stranger")
 			r := accountRoom(t, v, scheme)
+			hosts := func() (n int) {
+				for _, e := range r.entries(store.LedgerFilter{Verb: claviger.WebhooksReceive}) {
+					if e.Host != "" && strings.HasPrefix(v.URL, "https://"+e.Host) {
+						n++
+					}
+				}
+				return n
+			}
 			says := func(kid, named, body string) string {
 				return r.arrives(body, v.sign(scheme, kid, named, body, r.now()))
 			}
@@ -231,6 +239,9 @@ func TestKeysThatAVendorTellsItsAccount(t *testing.T) {
 			}
 			if got := says("k2", "k2", `{"n":8}`); got != "" {
 				t.Errorf("the vendor's next key: %q", got)
+			}
+			if n := hosts(); n != 3 {
+				t.Errorf("%d entries name where the account's credential went, want 3", n)
 			}
 		})
 	}
