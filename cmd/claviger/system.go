@@ -105,7 +105,9 @@ func (p *program) newSystem(key, name, kind string, variables map[string]string,
 	if err := writeRepaired(r); err != nil {
 		return nil, err
 	}
-	if refusal := manifest.Refusal(manifest.Validate(r.After(b), serversPolicy())); refusal != nil {
+	policy := serversPolicy()
+	policy.KeyTaken = builtinKey
+	if refusal := manifest.Refusal(manifest.Validate(r.After(b), policy)); refusal != nil {
 		return nil, usageError{message: refusal.Message}
 	}
 	var files []string

@@ -14,6 +14,8 @@ import (
 
 	"claviger"
 	"claviger/api"
+	"claviger/connectors"
+	"claviger/internal/catalog"
 	"claviger/internal/manifest"
 )
 
@@ -55,6 +57,15 @@ func validation(faults []manifest.Fault) api.SystemValidation {
 // plain http, and whether background work may use a service's api slot.
 func serversPolicy() manifest.Policy {
 	return manifest.Policy{AllowPlain: func(string) bool { return true }, ServiceFallback: true}
+}
+
+// builtinKey says why a system cannot have a key: a built-in connector has it.
+func builtinKey(key string) error {
+	builtin, err := catalog.Load(connectors.Files, catalog.Options{})
+	if err != nil {
+		return err
+	}
+	return builtin.CheckKey(key)
 }
 
 // faultLine writes "file:line:column: message", which editors can follow.
@@ -100,7 +111,9 @@ func (p *program) validateCommand() *cobra.Command {
 			if err != nil {
 				return api.SystemValidation{}, err
 			}
-			return faultsOf(b, manifest.Policy{AllowPlain: func(host string) bool { return slices.Contains(plain, host) }, ServiceFallback: fallback}), nil
+			return faultsOf(b, manifest.Policy{
+				AllowPlain: func(host string) bool { return slices.Contains(plain, host) }, ServiceFallback: fallback, KeyTaken: builtinKey,
+			}), nil
 		}
 		what := integrations + "/" + args[0]
 		if watch {

@@ -36,6 +36,7 @@ const (
 	CodeMethodUsage   = "method_usage"        // a method that cannot serve the slot's usage
 	CodeDefault       = "ambiguous_default"   // several slots of a usage claim to be its default
 	CodeMismatch      = "key_mismatch"        // keys that must be equal and are not
+	CodeReserved      = "reserved_key"        // a key that a connector has
 	CodeUnresolved    = "unresolved"          // a name that nothing declares
 	CodeEnv           = "env_template"        // env.template and the references do not fit
 	CodeSchedule      = "invalid_schedule"    // a schedule that never comes or comes too often

@@ -22,6 +22,9 @@ type Policy struct {
 	ServiceFallback bool
 	// AllowPlain says whether plain http may be spoken to a host. nil allows none.
 	AllowPlain func(host string) bool
+	// KeyTaken says why a system cannot have a key: the connector that it becomes would be
+	// taken for another. nil takes every key.
+	KeyTaken func(key string) error
 }
 
 // Validate checks a bundle and answers its faults in the order of files and texts.
@@ -132,6 +135,11 @@ func (c *validator) checkSystem() {
 	root := c.bundle.system.place()
 	if c.bundle.folder != "" && c.key != path.Base(c.bundle.folder) && keyText(c.key) {
 		c.fail(root.get("key"), CodeMismatch, "name both alike", "", "the key is not that of the folder, %s", document.Quote(path.Base(c.bundle.folder)))
+	}
+	if c.policy.KeyTaken != nil {
+		if err := c.policy.KeyTaken(c.key); err != nil {
+			c.fail(root.get("key"), CodeReserved, "", "", "%s", strings.TrimSuffix(claviger.AsError(err).Message, "."))
+		}
 	}
 	for _, s := range c.bundle.settings() {
 		if s.get("location").text() == "keyvault" || s.get("portalInput").get("field").text() == "password" {
