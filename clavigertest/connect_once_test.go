@@ -61,6 +61,14 @@ func TestConnect_OneEventEach(t *testing.T) {
 	if got := types(); got != "created created updated" {
 		t.Errorf("and a session: %q", got)
 	}
+	// One that waited is made when it is connected, whichever page that was.
+	s, p = x.reconnect(x.begin("waits").ID, false)
+	if _, err := x.api.FinishConnectSession(t.Context(), s.ID, shownCode(t, p)); err != nil {
+		t.Fatal(err)
+	}
+	if got := types(); got != "created created created updated" {
+		t.Errorf("and one that waited: %q", got)
+	}
 }
 
 // The attempt of a session is finished by its session. Somebody who may begin attempts of

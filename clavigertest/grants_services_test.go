@@ -148,6 +148,25 @@ func TestGrants_TokenExchange(t *testing.T) {
 		}
 		_, err = x.create("dead", map[string]string{"subjectToken": "at_unknown"})
 		refused(t, err, 502, "oauth_request_refused")
+		// The one that has to be connected again is the subject, and errors say so.
+		c.move(2 * time.Hour)
+		x.api = x.Client(x.Key)
+		x.vendor.Next(oauthserver.Fault{Skip: true, Status: 400, Body: `{"error":"invalid_grant"}`})
+		for range 3 {
+			a := x.Do(call{Token: x.Key, Method: "GET", Path: proxy(conn.ID, "/userinfo")})
+			if f := a.Fault(); a.Status != 424 || f.Code != "reauthorization_required" || f.ReconnectURL == "" {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		}
+		a := x.Do(call{Token: x.Key, Method: "POST", Path: "/v1/connections", Body: map[string]any{
+			"connector": "acme", "authMethod": "oauth", "name": "another", "credentials": map[string]string{"subjectConnection": subject.ID},
+		}})
+		if f := a.Fault(); a.Status != 424 || !strings.HasSuffix(f.ReconnectURL, "/connect/"+subject.ID) || len(f.References) != 1 || f.References[0].ID != subject.ID {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		if now, err := x.api.Connection(t.Context(), conn.ID); err != nil || now.Status != "active" {
+			t.Errorf("%+v, %v", now, err)
+		}
 	})
 }
 

@@ -243,9 +243,9 @@ func (b *Broker) complete(ctx context.Context, c claviger.Caller, f *claviger.Co
 			return err
 		}
 		failpoint.Hit("connect.finish.inside")
-		event := claviger.EventConnectionCreated
-		if f.Reconnect {
-			event = claviger.EventConnectionUpdated
+		event := claviger.EventConnectionUpdated
+		if !f.Reconnect || conn.Revision == 1 && conn.Slot == "" { // or waited until now, and nobody was told
+			event = claviger.EventConnectionCreated
 		}
 		return b.announce(ctx, tx, event, &conn)
 	})

@@ -29,6 +29,8 @@ func wayOut(m *claviger.AuthMethod) string {
 func refusedMint(err error, given bool) error {
 	e := claviger.AsError(err)
 	switch {
+	case e.Kind == claviger.KindReauthorize && len(e.References) > 0:
+		return err // about the connection whose token is exchanged
 	case e.Kind == claviger.KindReauthorize, given && (e.FineCode() == "oauth_client_refused" || e.Kind == claviger.KindDenied && e.FineCode() == "access_denied"):
 		return claviger.Invalid("credentials", "invalid_credentials", "The vendor issues no tokens for these credentials. Check them and try again.").With(err)
 	case e.FineCode() == "upstream_rate_limited":
@@ -112,7 +114,7 @@ func (b *Broker) mint(ctx context.Context, c claviger.Caller, v claviger.Verb, l
 		return nil, grant, err
 	}
 	if m.Subject, err = b.vault.SubjectOf(ctx, c, claviger.ConnectionsProxy, &l.conn, m.Values); err != nil {
-		return nil, grant, err
+		return nil, grant, b.reconnectable(l.conn.ID, err)
 	}
 	attempt := vault.Mint(ctx, b.connecting.oauth, m)
 	ending.StatusCode = attempt.Raw.Status

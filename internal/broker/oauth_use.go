@@ -96,12 +96,15 @@ func (l *live) again() string {
 	return "The connection's owner must connect again."
 }
 
-// reconnectable adds where the owner can connect again.
+// reconnectable adds where the owner of a connection can connect again.
 func (b *Broker) reconnectable(id claviger.ConnectionID, err error) error {
 	if !claviger.IsKind(err, claviger.KindReauthorize) || b.publicURL == "" {
 		return err
 	}
 	e := *claviger.AsError(err)
+	for _, other := range e.References {
+		id = claviger.ConnectionID(other.ID) // whose token was to be exchanged
+	}
 	if e.Path == "" { // of a missing secret, connecting again is no way out
 		e.Reconnect = b.publicURL + "/connect/" + string(id)
 	}

@@ -100,8 +100,11 @@ func (f *flight) untimely(g *store.Grant) error {
 // stalled is the error while a failed refresh waits to be tried again.
 func stalled(cause string, wait time.Duration) *claviger.Error {
 	kind := claviger.KindUpstream
-	if cause == "upstream_rate_limited" {
+	switch cause {
+	case "upstream_rate_limited":
 		kind = claviger.KindRateLimited
+	case "reauthorization_required": // of the connection whose token is exchanged
+		return claviger.Errorf(claviger.KindReauthorize, cause, "The vendor no longer accepts the connection whose token is exchanged. Its owner must connect that again.")
 	}
 	e := claviger.Errorf(kind, cause, "The vendor did not issue a new access token. It is asked again later.")
 	e.RetryAfter = max(wait, time.Second).Round(time.Second)

@@ -15,7 +15,8 @@ import (
 // then; it lies in the same workspace, serves the same usage and is not another person's.
 // One that is itself made from another connection is refused: there is no circle.
 //
-// Errors: those of [Vault.Fresh]; KindInvalid with Param credentials.subjectConnection.
+// Errors: those of [Vault.Fresh], a KindReauthorize with the other connection as its
+// reference; KindInvalid with Param credentials.subjectConnection.
 func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.Verb, conn *claviger.Connection, values claviger.Credentials) (token claviger.Secret, err error) {
 	id := claviger.ConnectionID(text(values[SubjectConnection]))
 	if id == "" {
@@ -37,7 +38,7 @@ func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.
 		return token, absent
 	}
 	if refusal := other.Status.Refusal(); refusal != nil {
-		return token, refusal
+		return token, about(&other, refusal)
 	}
 	t, err := v.keep.Gate.Admit(ctx, c, verb, other.Resource(), "")
 	if err != nil {
@@ -45,5 +46,16 @@ func (v *Vault) SubjectOf(ctx context.Context, c claviger.Caller, verb claviger.
 	}
 	defer func() { t.Done(gate.Ending{Err: err}) }()
 	creds, err := v.Fresh(ctx, t, &other, sealed)
-	return creds[AccessToken], err
+	return creds[AccessToken], about(&other, err)
+}
+
+// about names the connection that an error is about, where that is not the one that was
+// asked for.
+func about(other *claviger.Connection, err error) error {
+	if !claviger.IsKind(err, claviger.KindReauthorize) {
+		return err
+	}
+	e := *claviger.AsError(err)
+	e.References = []claviger.Reference{{Type: "connection", ID: string(other.ID), Name: other.Name}}
+	return &e
 }
