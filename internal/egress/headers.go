@@ -80,10 +80,11 @@ func droppedFromRequest(name string) bool {
 		"Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip", "X-Proxyuser-Ip",
 		"X-Original-Url", "X-Rewrite-Url", "X-Original-Host", "X-Host", "X-Http-Host-Override", "X-Original-Forwarded-For",
 		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
-		"Traceparent", "Tracestate", "Baggage", "B3", "Uber-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context":
+		"Traceparent", "Tracestate", "Baggage", "B3", "Uber-Trace-Id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context",
+		"Sentry-Trace", "Newrelic", "Grpc-Trace-Bin", "Elastic-Apm-Traceparent", "Correlation-Context", "X-Ot-Span-Context":
 		return true
 	}
-	return hopByHop(name) || strings.HasPrefix(name, "X-Forwarded-") || name == "X-Forwarded" ||
+	return hopByHop(name) || strings.HasPrefix(name, "X-Datadog-") || strings.HasPrefix(name, "X-Instana-") || strings.HasPrefix(name, "Uberctx-") || strings.HasPrefix(name, "X-Forwarded-") || name == "X-Forwarded" ||
 		strings.HasPrefix(name, "X-B3-") || strings.HasPrefix(name, "Claviger-")
 }
 
