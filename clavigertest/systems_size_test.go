@@ -66,3 +66,45 @@ func TestALargeSystemIsServed(t *testing.T) {
 		t.Errorf("a document of more than 256 KiB: %v", err)
 	}
 }
+
+func TestWhatIsSwitchedOffIsNotCalled(t *testing.T) {
+	_, entity, c := crmWithCompanies(t, clavigertest.SQLite, companiesSource(`{}`, "list"))
+	run := func() error {
+		_, err := c.RunAction(t.Context(), api.RunAction{ActionIdentifier: "example-crm.companies-list", SystemKey: "example-crm"})
+		return err
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := c.System(t.Context(), "example-crm", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := func(document json.RawMessage) json.RawMessage {
+		return json.RawMessage(strings.Replace(string(document), "{", `{"enabled": false, `, 1))
+	}
+	upload := func(system, source json.RawMessage) {
+		t.Helper()
+		if _, err := c.PutSystem(t.Context(), "example-crm", api.SystemUpload{System: system, DataSources: []json.RawMessage{source}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upload(shown.System, off(shown.DataSources[0]))
+	if err := run(); !client.HasCode(err, "unknown_action") {
+		t.Errorf("the data source is off: %v", err)
+	}
+	if report, err := c.TestEndToEnd(t.Context(), "example-crm", "companies"); err != nil || len(report.Steps) != 0 {
+		t.Errorf("the data source is off: %+v %v", report, err)
+	}
+	upload(off(shown.System), shown.DataSources[0])
+	if err := run(); !client.HasCode(err, "system_disabled") {
+		t.Errorf("the system is off: %v", err)
+	}
+	if _, err := c.TestEndToEnd(t.Context(), "example-crm", "companies"); !client.HasCode(err, "system_disabled") {
+		t.Errorf("the system is off: %v", err)
+	}
+	upload(shown.System, shown.DataSources[0])
+	if err := run(); err != nil || len(entity.records) != 1 {
+		t.Errorf("switched on again: %v", err)
+	}
+}

@@ -82,6 +82,9 @@ func pick(slots []claviger.Slot, u claviger.Usage, key string) *claviger.Slot {
 func (b *Broker) slotFor(ctx context.Context, c claviger.Caller, v claviger.Verb, s *claviger.System, slot *claviger.Slot, u claviger.Usage) (slotted, error) {
 	r := s.Resource()
 	r.Usage = u
+	if !s.Enabled {
+		return slotted{}, b.gate.Refuse(ctx, c, v, r, claviger.Errorf(claviger.KindDenied, "system_disabled", "The system %s is switched off: its manifest says enabled: false.", s.Key))
+	}
 	if slot == nil {
 		return slotted{}, b.gate.Refuse(ctx, c, v, r, missingSlot(s.Key, u))
 	}

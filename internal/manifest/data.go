@@ -148,6 +148,9 @@ var methodsOf = map[string][]string{
 
 // checkOperations checks the calls of the capabilities.
 func (c *validator) checkOperations(d *DataSource, p place) {
+	if d.Enabled != nil && !*d.Enabled {
+		return // nothing is called
+	}
 	for _, name := range Operations() {
 		op, ok := d.Operation(name)
 		if _, allowed := d.Capabilities[name]; !allowed {

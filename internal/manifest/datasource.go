@@ -226,11 +226,12 @@ type Pagination struct {
 
 // Operation answers the HTTP call of an operation that the data source allows: what
 // capabilities describes, else what openapi.operations does, else the customary
-// call on openapi.resourcePath. ok is false if it is not allowed or has no call.
+// call on openapi.resourcePath. ok is false if it is not allowed or has no call, and of a
+// data source that is switched off.
 func (d *DataSource) Operation(name string) (op Operation, ok bool) {
 	described, allowed := d.Capabilities[name]
 	switch {
-	case !allowed:
+	case !allowed || d.Enabled != nil && !*d.Enabled:
 		return Operation{}, false
 	case described != nil:
 		return *described, true

@@ -244,7 +244,7 @@ func (c *validator) address(p place) *url.URL {
 		return nil
 	}
 	if u.Scheme != "https" && (c.policy.AllowPlain == nil || !c.policy.AllowPlain(u.Hostname())) {
-		c.fail(p, CodeValue, "use https; where the operator opened the host with CLAVIGER_EGRESS_ALLOW, validate with --plain-http "+u.Hostname(), "", "plain http is not open for this host")
+		c.fail(p, CodeValue, "use https, or let the operator open the host with CLAVIGER_EGRESS_ALLOW and validate with --plain-http "+u.Hostname(), "", "plain http is not open for this host")
 		return nil
 	}
 	return u
