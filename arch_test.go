@@ -152,6 +152,8 @@ func (s *source) at(pos token.Pos) string {
 type project struct {
 	packages []*source
 	exports  map[string]string
+	set      *token.FileSet
+	imports  types.Importer // reads what was compiled, each package once
 }
 
 // fixtureImports are the standard packages that the fixtures of forbidden code use,
@@ -167,7 +169,13 @@ var loadProject = sync.OnceValues(func() (*project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w: %s", err, stderr.String())
 	}
-	p := &project{exports: map[string]string{}}
+	p := &project{exports: map[string]string{}, set: token.NewFileSet()}
+	p.imports = importer.ForCompiler(p.set, "gc", func(path string) (io.ReadCloser, error) {
+		if p.exports[path] == "" {
+			return nil, fmt.Errorf("%s is not compiled", path)
+		}
+		return os.Open(p.exports[path])
+	})
 	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
 		s := &source{}
 		if err := dec.Decode(s); errors.Is(err, io.EOF) {
@@ -195,7 +203,7 @@ var loadProject = sync.OnceValues(func() (*project, error) {
 // check parses and type-checks a package from files by name; a nil content is read
 // from disk.
 func (p *project) check(s *source, contents map[string]any) error {
-	s.set = token.NewFileSet()
+	s.set = p.set
 	for name, content := range contents {
 		f, err := parser.ParseFile(s.set, name, content, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
@@ -210,15 +218,7 @@ func (p *project) check(s *source, contents map[string]any) error {
 		Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{},
 		Defs: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{},
 	}
-	conf := types.Config{
-		Importer: importer.ForCompiler(s.set, "gc", func(path string) (io.ReadCloser, error) {
-			if p.exports[path] == "" {
-				return nil, fmt.Errorf("%s is not compiled", path)
-			}
-			return os.Open(p.exports[path])
-		}),
-		Error: func(err error) { s.err = errors.Join(s.err, err) },
-	}
+	conf := types.Config{Importer: p.imports, Error: func(err error) { s.err = errors.Join(s.err, err) }}
 	_, _ = conf.Check(s.ImportPath, s.set, s.files, s.info) // s.err has it
 	return nil
 }

@@ -3,6 +3,7 @@ package clavigertest
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -17,13 +18,42 @@ import (
 // Program is the built command.
 type Program struct{ path string }
 
-// Build builds the program, with build tags if any are given.
+// programs is where [Run] keeps what was built.
+var programs struct {
+	sync.Mutex
+	folder string
+}
+
+// Run runs a package's tests and answers the code to exit with. Meanwhile the program is
+// built once for all of them.
+func Run(m *testing.M) int {
+	folder, err := os.MkdirTemp("", "claviger-programs-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	programs.folder = folder
+	return m.Run()
+}
+
+// Build builds the program, with build tags if any are given. The package's TestMain must
+// call [Run].
 func Build(t testing.TB, tags string) Program {
 	t.Helper()
-	p := Program{filepath.Join(t.TempDir(), "claviger")}
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.folder == "" {
+		t.Fatal("TestMain does not call clavigertest.Run")
+	}
+	p := Program{filepath.Join(programs.folder, "claviger-"+tags)}
+	if _, err := os.Stat(p.path); err == nil {
+		return p
+	}
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", p.path, "claviger/cmd/claviger")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
+		_ = os.Remove(p.path)
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
 	return p

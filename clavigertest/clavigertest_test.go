@@ -3,6 +3,7 @@ package clavigertest_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"testing"
 
 	"claviger/api"
@@ -10,6 +11,8 @@ import (
 	"claviger/clavigertest/acme"
 	"claviger/client"
 )
+
+func TestMain(m *testing.M) { os.Exit(clavigertest.Run(m)) }
 
 type call = clavigertest.Call
 

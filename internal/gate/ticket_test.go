@@ -69,7 +69,7 @@ func TestAbuse_217_AllowedIsDurableBeforeAnythingIsSent(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			list, err := other.Ledger(t.Context(), c.Scope, store.LedgerFilter{Outcome: claviger.OutcomeAllowed}, store.Page{Limit: 100})
+			list, err := other.Ledger(t.Context(), c.Scope, store.LedgerFilter{Outcome: claviger.OutcomeAllowed}, store.Page{Limit: 1})
 			if err != nil || len(list) == 0 {
 				t.Errorf("nothing is written yet: %d entries, %v", len(list), err)
 			}
