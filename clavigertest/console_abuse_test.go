@@ -12,7 +12,6 @@ import (
 
 	"claviger/api"
 	"claviger/clavigertest"
-	"claviger/client"
 )
 
 // visitor is a browser of nobody's.
@@ -290,7 +289,7 @@ func TestAbuse_253_FormsOfTheConsoleAreItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wants(t, send(form, header), http.StatusForbidden, "cross_origin") })
 	}
-	stranger := another(t, s, c)
+	stranger := another(t, s, "viewer")
 	for name, token := range map[string][]string{"no token": nil, "a wrong one": {"x"}, "another session's": stranger.own(url.Values{})["form"]} {
 		t.Run(name, func(t *testing.T) {
 			wants(t, send(url.Values{"value.apiKey": {crmAPIKey}, "form": token}, map[string]string{"Origin": s.URL}), http.StatusForbidden, "form_over")
@@ -316,9 +315,9 @@ func TestAbuse_253_FormsOfTheConsoleAreItsOwn(t *testing.T) {
 }
 
 // another is a browser of a second person.
-func another(t *testing.T, s *clavigertest.Server, c *client.Client) *browser {
+func another(t *testing.T, s *clavigertest.Server, role string) *browser {
 	t.Helper()
-	u, err := c.CreateUser(t.Context(), api.CreateUser{Name: "Grace Hopper", Email: "grace@example.com", Role: "viewer"})
+	u, err := s.Client(s.Key).CreateUser(t.Context(), api.CreateUser{Name: "Grace Hopper", Email: "grace@example.com", Role: role})
 	if err != nil {
 		t.Fatal(err)
 	}

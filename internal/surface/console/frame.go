@@ -17,7 +17,7 @@ import (
 // frame is what all pages have.
 type frame struct {
 	Title  string
-	Place  string // of the navigation: home, systems, connections, account
+	Place  string // of the navigation: home, systems, connections, audit, account
 	Brand  pagekit.Brand
 	Person *person // nil on pages that need no session
 	Form   string  // the token of the session's forms
@@ -30,6 +30,7 @@ type frame struct {
 type person struct {
 	pagekit.Tile
 	Name, Email, Role string
+	Audits            bool // may read the ledger
 }
 
 // seat is a request with its person.
@@ -87,7 +88,7 @@ func (s *surface) ask(w http.ResponseWriter, r *http.Request, half bool) {
 func (s *surface) frameOf(r *http.Request, in *authn.Seated, cookie string) frame {
 	return frame{
 		Brand: pagekit.BrandOf(s.core.Brand(r.Context(), in.User.Organization)), Form: formToken(cookie), Done: done(r.URL.Query().Get("done")),
-		Person: &person{Tile: pagekit.TileOf(string(in.User.ID), in.User.Name), Name: in.User.Name, Email: in.User.Email, Role: string(in.User.Role)},
+		Person: &person{Tile: pagekit.TileOf(string(in.User.ID), in.User.Name), Name: in.User.Name, Email: in.User.Email, Role: string(in.User.Role), Audits: in.Caller.May(claviger.AuditRead)},
 	}
 }
 
@@ -180,7 +181,7 @@ func refused(err error) (*claviger.Error, bool) {
 
 // functions are what templates use beside their data.
 func functions() template.FuncMap {
-	return template.FuncMap{"when": when, "words": words, "usage": usage, "tone": tone, "dict": dict, "proof": proof}
+	return template.FuncMap{"when": when, "words": words, "usage": usage, "tone": tone, "dict": dict, "proof": proof, "outcome": outcome}
 }
 
 // moment is a time as a page shows it: UTC in words until the script has put the person's
@@ -224,6 +225,17 @@ func proof(kept string) string {
 		return how[first]
 	}
 	return how[first] + " and " + how[second]
+}
+
+// outcome answers the colour of an entry's outcome.
+func outcome(o claviger.Outcome) string {
+	switch o {
+	case claviger.OutcomeSucceeded:
+		return "good"
+	case claviger.OutcomeDenied, claviger.OutcomeFailed:
+		return "bad"
+	}
+	return "calm"
 }
 
 // tone answers the colour of a status or a health.

@@ -127,6 +127,8 @@ func (s *surface) closed(mux *http.ServeMux) {
 	page("POST /console/connections/{id}/connect", s.connect)
 	page("GET "+broker.ConnectedPath+"{id}", s.connectedPage)
 	page("POST "+broker.ConnectedPath+"{id}", s.connected)
+	page("GET "+auditPath, s.audit)
+	page("GET "+auditPath+"/export", s.exportAudit)
 	page("GET /console/cli", s.cliPage)
 	page("POST /console/cli", s.decideCLI)
 	page("GET /console/cli/authorize", s.authorizeCLI)
