@@ -90,7 +90,10 @@ func newMetrics(a *App) *metrics {
 	former := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "claviger_master_key_former_keysets", Help: "Keysets, up to 1,000, that are still wrapped under the master key before.",
 	}, a.underFormer)
-	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends, former,
+	unlogged := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "claviger_log_dropped_total", Help: "Lines that the log left out because the same was said too often.",
+	}, a.logCaps.total)
+	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends, former, unlogged,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -68,6 +68,7 @@ type App struct {
 	admin   http.Handler
 	routes  []wire.Route
 	metrics *metrics
+	logCaps *logCaps
 	events  *events.Events
 	jobs    *jobs.Queue
 	first   *authn.Bootstrapped
@@ -83,7 +84,9 @@ type App struct {
 // Open opens everything but the listeners. What it opened before an error it closes.
 func Open(ctx context.Context, c Config) (_ *App, err error) {
 	c.fill()
-	a := &App{config: c, log: c.Log, finished: make(chan struct{}), tended: make(chan struct{})}
+	caps := newLogCaps()
+	c.Log = slog.New(cappedLog{c.Log.Handler(), caps})
+	a := &App{config: c, log: c.Log, logCaps: caps, finished: make(chan struct{}), tended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.abandon())
