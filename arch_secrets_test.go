@@ -149,7 +149,7 @@ func scopeless() map[string]string {
 		"housekeeping by age": "PurgeExpired PurgeEventDeliveries PurgeConnecting PurgeInbound PurgePrevious",
 		"tells and sends what an organization's own, decided change caused": "Subscribed AddEventDelivery DeliveryToSend EndpointToCall SaveEventDelivery DisableEventEndpoint",
 		"tells the background what to look after, by id alone":              "DueGrants StaleConnectFlows",
-		"revokes what an organization's own, decided deletion left":         "AddRevocations Revocation SaveRevocation ShowRevocations DueRevocations NextRevocation OverdueRevocations",
+		"revokes what an organization's own, decided deletion left":         "AddRevocations Revocation ClaimRevocation SaveRevocation ShowRevocations DueRevocations NextRevocation OverdueRevocations",
 		"a number for the instance's metrics, of no tenant":                 "NextDeath",
 	}
 	out := map[string]string{}

@@ -108,12 +108,22 @@ func (b *Broker) attemptAll(ctx context.Context, place claviger.RegionID, due []
 }
 
 // attemptRevocation asks the vendor once about what is pending, keeps what it said and
-// answers that. An error means that nothing was kept: claviger could not do its part.
+// answers that. An error means that nothing was kept: claviger could not do its part. What
+// another job is asking about at the moment is left to it.
 func (b *Broker) attemptRevocation(ctx context.Context, place claviger.RegionID, r store.Revocation) (store.Revocation, error) {
+	until, mine := b.now().Add(revokeTimeout+5*time.Second), false
+	err := b.db.InTx(ctx, place, func(tx *store.Tx) (err error) {
+		mine, err = tx.ClaimRevocation(ctx, r, until)
+		return err
+	})
+	if err != nil || !mine {
+		r.NextAt = until
+		return r, err
+	}
 	if err := b.advance(ctx, &r, func(ctx context.Context) error { return b.askToRevoke(ctx, &r) }); err != nil {
 		return r, err
 	}
-	err := b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
+	err = b.db.InTx(ctx, place, func(tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
 	b.lives.drop(r.Connection)
 	return r, err
 }

@@ -124,6 +124,14 @@ func (tx *Tx) SaveRevocation(ctx context.Context, r Revocation) error {
 	return tx.ShowRevocations(ctx, r.Organization, r.Connection)
 }
 
+// ClaimRevocation puts the next attempt off until a time and reports whether it is the
+// caller's: of several that have read the same row, it is one's.
+func (tx *Tx) ClaimRevocation(ctx context.Context, r Revocation, until time.Time) (bool, error) {
+	touched, err := tx.exec(ctx, "UPDATE revocations SET next_at = $1 WHERE organization = $2 AND connection = $3 AND revision = $4 AND ended_at = 0 AND next_at = $5",
+		millis(until), string(r.Organization), string(r.Connection), r.Revision, millis(r.NextAt))
+	return touched > 0, err
+}
+
 // ShowRevocations writes the verdicts on a deleted connection's tokens, of all its
 // revisions, on the tombstone.
 func (tx *Tx) ShowRevocations(ctx context.Context, organization claviger.OrganizationID, id claviger.ConnectionID) error {

@@ -62,6 +62,13 @@ func TestRevocations(t *testing.T) {
 			t.Helper()
 			f.in(place, func(ctx context.Context, tx *store.Tx) error { return tx.SaveRevocation(ctx, r) })
 		}
+		for _, want := range []bool{true, false} { // of two that have read the same row
+			f.in(place, func(ctx context.Context, tx *store.Tx) error {
+				mine, err := tx.ClaimRevocation(ctx, r, f.time().Add(30*time.Second))
+				same(t, want, mine)
+				return err
+			})
+		}
 		r.Tokens[0].Verdict, r.Attempts, r.NextAt = "revoked", 1, f.time().Add(time.Minute)
 		save()
 		if again := ok(f.DueRevocations(t.Context(), place, v.org.ID, victimsReport, "acme", f.time(), 10))(t); len(again) != 0 {
