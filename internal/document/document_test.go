@@ -2,6 +2,7 @@ package document_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"claviger/internal/document"
@@ -43,6 +44,33 @@ func TestPlacesAreThoseOfTheText(t *testing.T) {
 		}
 		if got := lines[inner.Line-1][inner.Column-1]; got != '7' {
 			t.Errorf("%s: the value is at %q", name, got)
+		}
+	}
+}
+
+func TestBoundsOfWhatPeopleAndTheProgramWrite(t *testing.T) {
+	list := func(n int) []byte { return []byte("[" + strings.Repeat("1,", n-2) + "1]") } // n values, itself among them
+	text := func(n int) []byte { return []byte(`"` + strings.Repeat("x", n-2) + `"`) }
+	for _, x := range []struct {
+		what              string
+		data              []byte
+		people, generated bool
+	}{
+		{"10,000 values", list(10_000), true, true},
+		{"10,001 values", list(10_001), false, true},
+		{"160,000 values", list(160_000), false, true},
+		{"160,001 values", list(160_001), false, false},
+		{"256 KiB", text(256 << 10), true, true},
+		{"a byte more", text(256<<10 + 1), false, true},
+		{"more than 4 MiB", text(4<<20 + 1), false, false},
+	} {
+		if _, fault := document.Read("a.json", x.data); (fault == nil) != x.people {
+			t.Errorf("%s, written by people: %v", x.what, fault)
+		} else if fault != nil && (fault.Code != document.CodeLimit || fault.Line != 1) {
+			t.Errorf("%s: %+v", x.what, fault)
+		}
+		if _, fault := document.ReadGenerated("a.json", x.data); (fault == nil) != x.generated {
+			t.Errorf("%s, generated: %v", x.what, fault)
 		}
 	}
 }
