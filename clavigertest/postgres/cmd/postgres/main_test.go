@@ -48,17 +48,16 @@ func TestTheCommandsCodeIsTheAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for script, want := range map[string]int{
-		`"$0" -X -q -d "$` + postgres.Variable + `" -c 'CREATE TABLE t (id int)'`: 0,
-		"exit 7":     7,
-		"kill -9 $$": 128 + 9,
-	} {
-		var log bytes.Buffer
-		code, err := run(true, []string{"sh", "-c", script, psql}, nil, &log)
-		if err != nil || code != want {
-			t.Errorf("%q: code %d, want %d; %v; %s", script, code, want, err, log.String())
+	var log bytes.Buffer
+	script := `"$0" -X -q -d "$` + postgres.Variable + `" -c 'CREATE TABLE t (id int)' && exit 7`
+	if code, err := run(true, []string{"sh", "-c", script, psql}, nil, &log); err != nil || code != 7 {
+		t.Errorf("code %d, %v; %s", code, err, log.String())
+	}
+	nothingLeft(t, folder)
+	for script, want := range map[string]int{"exit 0": 0, "kill -9 $$": 128 + 9} {
+		if code, err := beside([]string{"sh", "-c", script}, "", nil); err != nil || code != want {
+			t.Errorf("%q: code %d, want %d; %v", script, code, want, err)
 		}
-		nothingLeft(t, folder)
 	}
 }
 
