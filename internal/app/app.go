@@ -69,6 +69,7 @@ type App struct {
 	routes  []wire.Route
 	metrics *metrics
 	logCaps *logCaps
+	prints  claviger.Secret // keys the fingerprints of what people chose
 	events  *events.Events
 	jobs    *jobs.Queue
 	first   *authn.Bootstrapped
@@ -294,8 +295,11 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 		return fmt.Errorf("opening the ledger: %w", err)
 	}
 	a.ledger = &ledger{Gate: a.gate}
+	if a.prints, err = instanceSecret(ctx, a.db, a.vault, factPrints); err != nil {
+		return err
+	}
 	if a.tokens, err = authn.New(ctx, authn.Config{
-		Store: a.db, Ledger: a.ledger, Sealer: a.vault, PublicURL: c.PublicURL, Now: c.Now, Log: a.log,
+		Store: a.db, Ledger: a.ledger, Sealer: a.vault, Prints: a.prints, PublicURL: c.PublicURL, Now: c.Now, Log: a.log,
 	}); err != nil {
 		return err
 	}
@@ -337,7 +341,7 @@ func (a *App) openCore(ctx context.Context, chain *seal.Chain) (err error) {
 func (a *App) found(ctx context.Context) (err error) {
 	c := a.config
 	if a.first, err = authn.Bootstrap(ctx, a.db, a.ledger, authn.BootstrapConfig{
-		ClientID: c.BootstrapID, ClientSecret: c.BootstrapSecret, Now: c.Now,
+		ClientID: c.BootstrapID, ClientSecret: c.BootstrapSecret, Prints: a.prints, Now: c.Now,
 	}); err != nil {
 		return err
 	}

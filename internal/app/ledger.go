@@ -26,6 +26,7 @@ var randomSource = rand.Reader
 const (
 	factLedger = "ledger-secret"
 	factCursor = "cursor-secret"
+	factPrints = "fingerprint-secret"
 )
 
 // ledgerChain answers the keyed chain of the ledger.

@@ -30,7 +30,7 @@ func (a *App) mount() error {
 	}
 	common := wire.Config{
 		Mux: mux, Title: "Claviger", Version: Version, Authenticator: a.tokens, Recorder: a.ledger, Log: a.log, Now: a.config.Now,
-		Idempotency: idempotency{a.db},
+		Idempotency: idempotency{a.db}, Prints: a.prints,
 		Description: "A credential broker: name a connection, and its secret is put on the outgoing call without your ever holding it.",
 	}
 	v1, err := wire.New(common)

@@ -45,6 +45,7 @@ type Config struct {
 	Store     *store.DB
 	Ledger    Ledger
 	Sealer    Sealer
+	Prints    claviger.Secret  // keys the fingerprints of client secrets that people chose
 	PublicURL string           // the issuer and the root of the audiences, without a trailing slash
 	Now       func() time.Time // nil: time.Now
 	Random    io.Reader        // nil: crypto/rand
@@ -54,6 +55,7 @@ type Config struct {
 // Authority verifies and mints tokens. Its methods may be called from many
 // goroutines.
 type Authority struct {
+	prints   claviger.Secret
 	db       *store.DB
 	ledger   Ledger
 	issuer   string
@@ -109,7 +111,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		factors: newThrottle(1.0/60, 5, c.Now),
 		// Thirty begun at once, as in an office of a morning, then one a second.
 		ceremonies: newThrottle(1, 30, c.Now),
-		hashing:    newHashing(), sealer: c.Sealer,
+		hashing:    newHashing(), sealer: c.Sealer, prints: c.Prints,
 		used: map[claviger.KeyID]time.Time{},
 	}
 	var err error

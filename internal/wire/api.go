@@ -41,10 +41,13 @@ type Config struct {
 	Authenticator Authenticator
 	Recorder      Recorder    // writes down tokens of the wrong kind
 	Idempotency   Idempotency // nil: Idempotency-Key is not honoured
-	Encode        Encoder     // nil: [NativeError]
-	Log           *slog.Logger
-	Random        io.Reader        // nil: crypto/rand
-	Now           func() time.Time // nil: time.Now
+	// Prints keys what is kept of a request with an Idempotency-Key, to know it again:
+	// its body may be a short password, which a plain hash would give away.
+	Prints claviger.Secret
+	Encode Encoder // nil: [NativeError]
+	Log    *slog.Logger
+	Random io.Reader        // nil: crypto/rand
+	Now    func() time.Time // nil: time.Now
 	// LenientQuery lets unknown query parameters pass, for surfaces whose clients
 	// send their own. Otherwise they are a 422 that names them.
 	LenientQuery bool

@@ -2,9 +2,11 @@ package wire
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"io"
 	"mime"
 	"net/http"
@@ -135,10 +137,11 @@ func (b *patientBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// requestHash binds an idempotency key to what was asked.
-func requestHash(r *http.Request, body []byte) []byte {
-	h := sha256.New()
-	for _, part := range []string{r.Method, r.URL.EscapedPath(), r.URL.RawQuery} {
+// requestHash binds an idempotency key to what was asked, by a keyed hash.
+func requestHash(key claviger.Secret, r *http.Request, body []byte) []byte {
+	var h hash.Hash
+	key.Use(func(b []byte) { h = hmac.New(sha256.New, b) })
+	for _, part := range []string{"request", r.Method, r.URL.EscapedPath(), r.URL.RawQuery} {
 		_ = binary.Write(h, binary.BigEndian, uint32(len(part)))
 		_, _ = io.WriteString(h, part)
 	}

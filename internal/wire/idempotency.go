@@ -61,7 +61,7 @@ func (x *exchange) takeKey(r *http.Request, body []byte) error {
 	if bad {
 		return claviger.Invalid(IdempotencyHeader, "invalid_idempotency_key", "The %s must be 1 to 255 printable ASCII characters, given once.", IdempotencyHeader)
 	}
-	x.key, x.hash = key, requestHash(r, body)
+	x.key, x.hash = key, requestHash(x.api.config.Prints, r, body)
 	return nil
 }
 
