@@ -298,6 +298,36 @@ func TestAbuse_043_AnswersBelongToOneBrowserAndOrganization(t *testing.T) {
 	}
 }
 
+// The sign-in page names no organization but the instance's, the one that its address
+// names and the one that this browser came by.
+func TestConsole_TheButtonOfOnesOrganization(t *testing.T) {
+	x := startHostile(t, clavigertest.SQLite)
+	made, err := x.Client(x.Key).CreateOrganization(t.Context(), api.CreateOrganization{Name: "Beta"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := visitor(t, x.Server)
+	offers := func(address, org string) {
+		t.Helper()
+		if page := b.get(address); !strings.Contains(page.Body, `action="/console/sign-in/sso/`+org+`"`) {
+			t.Errorf("%s does not offer the provider of %s: %s", address, org, page.Body)
+		}
+	}
+	if page := b.get("/console/sign-in?organization=" + made.ID); strings.Contains(page.Body, "single sign-on") || strings.Contains(page.Body, "Beta") {
+		t.Error("an organization without a provider is told of")
+	}
+	x.provide(made.APIKey, "viewer")
+	offers("/console/sign-in", x.org)
+	offers("/console/sign-in?organization="+made.ID, made.ID)
+	x.says(map[string]any{"sub": "s9", "email": "bea@corp.com", "email_verified": true})
+	if back := b.get(x.callback(made.ID) + "?" + x.leave(b, made.ID)); back.Location != "/console/" || !b.in() {
+		t.Fatalf("answered %d: %s", back.Status, back.Body)
+	}
+	b.post("/console/sign-out", b.own(url.Values{}))
+	offers("/console/sign-in", made.ID)
+	offers("/console/sign-in?organization="+x.org, x.org)
+}
+
 // with answers a query with one parameter replaced, or taken away.
 func with(rawQuery, name, value string) string {
 	q, _ := url.ParseQuery(rawQuery)

@@ -71,7 +71,9 @@ func (b *Broker) PutSingleSignOn(ctx context.Context, c claviger.Caller, in Sing
 	if err := firstError(b.checkIssuer(in.Issuer), checkClientID(in.ClientID), checkDomains(in.AllowedDomains), checkNewcomers(c, in)); err != nil {
 		return SingleSignOn{}, err
 	}
-	if _, _, err := b.provider(ctx, claviger.SingleSignOn{Organization: r.Organization, Issuer: in.Issuer}); err != nil {
+	asked := claviger.SingleSignOn{Organization: r.Organization, Issuer: in.Issuer}
+	b.signOns.drop(providerKey(asked)) // what it says now counts
+	if _, _, err := b.provider(ctx, asked); err != nil {
 		return SingleSignOn{}, err
 	}
 	if err := b.vault.Prepare(ctx, r.Organization); err != nil {
@@ -222,6 +224,8 @@ type foundProvider struct {
 	until    time.Time
 }
 
+func providerKey(x claviger.SingleSignOn) string { return string(x.Organization) + " " + x.Issuer }
+
 // provider answers how to speak to an organization's provider, by its own metadata.
 func (b *Broker) provider(ctx context.Context, x claviger.SingleSignOn) (oauth.Config, claviger.OAuthClient, error) {
 	rules := &claviger.OAuth{
@@ -237,7 +241,7 @@ func (b *Broker) provider(ctx context.Context, x claviger.SingleSignOn) (oauth.C
 		return cfg, client, err
 	}
 	cfg.Issuer = x.Issuer
-	key := string(x.Organization) + " " + x.Issuer
+	key := providerKey(x)
 	found, generation, ok := b.signOns.get(key)
 	if !ok || !b.now().Before(found.until) {
 		within, cancel := context.WithTimeout(ctx, signOnTime)
@@ -245,7 +249,7 @@ func (b *Broker) provider(ctx context.Context, x claviger.SingleSignOn) (oauth.C
 		if found.metadata, err = b.connecting.oauth.Discover(within, cfg); err != nil {
 			return cfg, client, err
 		}
-		found.until = b.now().Add(found.metadata.Fresh)
+		found.until = b.now().Add(min(found.metadata.Fresh, time.Hour))
 		b.signOns.put(key, found, generation)
 	}
 	m := found.metadata

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -22,7 +23,12 @@ type signIn struct {
 
 func (s *surface) signInOf(r *http.Request, organization, next string) signIn {
 	page := signIn{frame: s.stranger("Sign in"), Next: within(next), Passkeys: s.people.OffersPasskeys(), Organization: organization}
-	if id, ok := s.core.OffersSignOn(r.Context(), claviger.OrganizationID(organization)); ok {
+	at := claviger.OrganizationID(cmp.Or(organization, only(r.CookiesNamed(s.atName()))))
+	id, ok := s.core.OffersSignOn(r.Context(), at)
+	if !ok && organization == "" { // what the browser remembers is over
+		id, ok = s.core.OffersSignOn(r.Context(), "")
+	}
+	if ok {
 		page.SignOn = broker.SignOnPath + string(id)
 		page.Brand = pagekit.BrandOf(s.core.Brand(r.Context(), id))
 	}

@@ -92,6 +92,7 @@ func (s *surface) signOnBack(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.seat(w, in)
+	s.remember(w, organization)
 	goTo(w, within(what.Next))
 }
 

@@ -61,6 +61,22 @@ func (s *surface) seat(w http.ResponseWriter, in authn.SignedIn) {
 // unseat takes the cookie away, with the attributes that it was given with.
 func (s *surface) unseat(w http.ResponseWriter) { http.SetCookie(w, s.bake(s.cookieName(), "", -1)) }
 
+// atLife is how long a browser remembers its organization, in seconds: a year.
+const atLife = 365 * 24 * 60 * 60
+
+func (s *surface) atName() string {
+	if s.secure {
+		return "__Host-claviger_at"
+	}
+	return "claviger_at"
+}
+
+// remember has the sign-in page of this browser show an organization's button from now on:
+// on a server of many, nobody else names it.
+func (s *surface) remember(w http.ResponseWriter, organization claviger.OrganizationID) {
+	http.SetCookie(w, s.bake(s.atName(), string(organization), atLife))
+}
+
 // begunLife is how long a browser keeps the cookie of what it has begun, in seconds; the
 // server forgets that no later.
 const begunLife = 600
