@@ -95,7 +95,7 @@ func (h *holding) weigh(conn *claviger.Connection, before []string) (narrowed bo
 	if missed := without(lost, without(lost, wanted)); len(missed) > 0 {
 		conn.Health = claviger.HealthUnhealthy
 		conn.LastError = &claviger.Fault{Code: codeScope, Message: "The vendor now grants less than was asked for. Missing: " + strings.Join(missed, ", ") + ". Connect again and allow it."}
-	} else if f := conn.LastError; f != nil && f.Code == codeScope && len(without(h.grant.RequestedScopes, conn.GrantedScopes)) == 0 {
+	} else if f := conn.LastError; f != nil && f.Code == codeScope && len(without(conn.GrantedScopes, before)) > 0 && len(without(h.grant.RequestedScopes, conn.GrantedScopes)) == 0 {
 		conn.LastError, conn.Health = nil, claviger.HealthUnknown
 	}
 	return len(lost) > 0
