@@ -27,7 +27,7 @@ type fate string
 const (
 	completed fate = "completed"
 	expired   fate = "expired"
-	lostFate  fate = "expired, tokens lost"
+	lostFate  fate = "tokens lost"
 )
 
 // flowPlace is where a process is killed, whether the vendor has issued tokens by then,
@@ -65,17 +65,18 @@ var codePlaces = []flowPlace{
 	{"connect.finish.after", true, completed, completed},
 }
 
-// devicePlaces are those of a device flow, which a job passes.
+// devicePlaces are those of a device flow, which a job passes. Another process takes the
+// job up within seconds.
 var devicePlaces = []flowPlace{
-	{"connect.poll.before", false, expired, expired},
+	{"connect.poll.before", false, completed, expired},
 	{flowCommit, true, lostFate, lostFate},
 	{flowBody, true, lostFate, lostFate},
 	{"connect.poll.after", true, lostFate, lostFate},
 	{"connect.journal.before", true, lostFate, lostFate},
 	{"connect.journal.after", true, completed, expired},
 	{"connect.keep.before", true, completed, expired},
-	{"connect.keep.after", true, expired, expired},
-	{"connect.finish.before", true, expired, expired},
+	{"connect.keep.after", true, completed, expired},
+	{"connect.finish.before", true, completed, expired},
 	{"connect.finish.after", true, completed, completed},
 }
 

@@ -129,6 +129,9 @@ func (b *Broker) askPairing(ctx context.Context, job jobs.Job) error {
 // paired completes a flow that the API began. Its initiator has shown the code itself, so
 // that there is nothing which a code of ours could prove to it.
 func (b *Broker) paired(ctx context.Context, c claviger.Caller, f *claviger.ConnectFlow) error {
+	if !b.now().Before(f.ExpiresAt) {
+		return nil // its process died, and it is too late: the sweep gives it up
+	}
 	_, err := b.complete(ctx, c, f)
 	if claviger.IsKind(err, claviger.KindConflict) {
 		return nil // it was finished or given up meanwhile, and says so itself

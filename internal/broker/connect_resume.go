@@ -256,7 +256,7 @@ func (r *redemption) resume(ctx context.Context, code string) (Arrival, error) {
 	return r.conclude(ctx, code)
 }
 
-// seize makes the flow this process's.
+// seize makes the flow this process's. errTaken if it is another's, or too old.
 func (r *redemption) seize(ctx context.Context) error {
 	b, f := r.broker, &r.flow
 	region, err := b.db.PlaceOf(ctx, f.Organization, f.Workspace)
@@ -265,7 +265,7 @@ func (r *redemption) seize(ctx context.Context) error {
 	}
 	return b.db.InTx(ctx, region, func(tx *store.Tx) error {
 		next, err := tx.UpdateConnectFlow(ctx, r.caller.Scope, f.ID, func(now claviger.ConnectFlow, sealed claviger.Sealed) (claviger.ConnectFlow, claviger.Sealed, error) {
-			if now.Status != claviger.ConnectAnswered || b.now().Before(now.ExpiresAt) {
+			if now.Status != claviger.ConnectAnswered || b.now().Before(now.ExpiresAt) || b.now().Sub(now.CreatedAt) >= resumeFor {
 				return now, nil, errTaken
 			}
 			now.ExpiresAt, r.sealed = b.holdUntil(), sealed
