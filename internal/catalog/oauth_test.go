@@ -245,7 +245,7 @@ func TestAbuse_270_OAuthDiff(t *testing.T) {
 	for _, c := range []struct{ old, new string }{
 		{"https://${subdomain}.acme.example/token/", "https://${subdomain}.acme.example/other"},
 		{"scopes: [contacts.read, offline_access]", "scopes: [contacts.read, contacts.write, offline_access]"},
-		{"pkce: S256", `pkce: "off"`},
+		{"pkce: S256", "pkce: off"},
 		{"      pkce: S256\n", ""},
 		{"clientAuth: client_secret_basic", "clientAuth: none"},
 		{"checkIssuer: true", "checkIssuer: false"},

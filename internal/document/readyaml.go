@@ -118,8 +118,9 @@ func (r *reader) yamlPlain(y *yaml.Node) bool {
 }
 
 // ambiguous are plain words and numbers that YAML 1.1, YAML 1.2 and JSON read
-// differently.
-var ambiguous = regexp.MustCompile(`^(?:~|=|(?i:y|n|yes|no|on|off|true|false|null)|[-+]?\.(?i:inf|nan)|[-+]?\.[0-9_]+` +
+// differently. The word off is not among them: connectors say it ("pkce: off"), and
+// where a truth is asked for, it is refused as the string that it is.
+var ambiguous = regexp.MustCompile(`^(?:~|=|(?i:y|n|yes|no|on|true|false|null)|O(?:ff|FF)|[-+]?\.(?i:inf|nan)|[-+]?\.[0-9_]+` +
 	`|[-+]?[0-9][0-9_,]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9]+(?::[0-9]+)+(?:\.[0-9]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*)$`)
 
 func (r *reader) yamlScalar(y *yaml.Node, n *Node) {
