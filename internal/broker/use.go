@@ -40,8 +40,15 @@ func (b *Broker) attempt(ctx context.Context, t *gate.Ticket, l *live, req *http
 	if err != nil {
 		return sent{}, b.reconnectable(l.conn.ID, err)
 	}
+	if id := t.Caller().From.ID; id != "" && req.Header != nil {
+		req.Header[sentRequestID] = []string{id} // in place of a caller's, which was dropped
+	}
 	return b.deliver(ctx, l, req, creds)
 }
+
+// sentRequestID tells the vendor under which id the call is in the ledger: what stands in
+// the vendor's log leads to who called, in one query.
+const sentRequestID = "Claviger-Request-Id"
 
 // deliver puts credentials on a request and sends it to the one place where they may
 // go.
