@@ -115,8 +115,8 @@ func (q *Queue) beatIn(ctx context.Context, place claviger.RegionID, e engine) e
 	return err
 }
 
-// takeOver lets the jobs that were running in processes that are gone come again as after
-// a failure: what kills its process each time ends some time.
+// takeOver makes the jobs that were running in processes that are gone available again.
+// The attempt counts: what kills its process each time ends some time.
 func (e *riverEngine[T]) takeOver(ctx context.Context, tx store.QueueTx, gone []string) (int, error) {
 	exec := e.driver.UnwrapExecutor(e.of(tx))
 	now := e.now().UTC()
@@ -130,7 +130,7 @@ func (e *riverEngine[T]) takeOver(ctx context.Context, tx store.QueueTx, gone []
 		for _, job := range running {
 			after = job.ID
 			if n := len(job.AttemptedBy); n > 0 && slices.Contains(gone, job.AttemptedBy[n-1]) {
-				if err := orphan(orphans, job, now, e.kinds[job.Kind].again(job.Attempt)); err != nil {
+				if err := orphan(orphans, job, now); err != nil {
 					return taken, err
 				}
 			}
@@ -147,12 +147,12 @@ func (e *riverEngine[T]) takeOver(ctx context.Context, tx store.QueueTx, gone []
 	}
 }
 
-func orphan(p *riverdriver.JobRescueManyParams, job *rivertype.JobRow, now time.Time, pause time.Duration) error {
+func orphan(p *riverdriver.JobRescueManyParams, job *rivertype.JobRow, now time.Time) error {
 	why, err := json.Marshal(rivertype.AttemptError{At: now, Attempt: job.Attempt, Error: "process_gone"})
 	if err != nil {
 		return err
 	}
-	state, scheduled := rivertype.JobStateRetryable, now.Add(pause)
+	state, scheduled := rivertype.JobStateAvailable, now
 	var finalized *time.Time
 	if job.Attempt >= job.MaxAttempts {
 		state, scheduled, finalized = rivertype.JobStateDiscarded, job.ScheduledAt, &now

@@ -163,19 +163,15 @@ func (w *worker) Timeout(*river.Job[args]) time.Duration {
 
 // NextRetry answers when a job that failed comes again.
 func (w *worker) NextRetry(job *river.Job[args]) time.Time {
+	backoff := w.kind.Backoff
+	if backoff == nil {
+		backoff = Backoff
+	}
 	now := time.Now
 	if w.now != nil {
 		now = w.now
 	}
-	return now().Add(w.kind.again(job.Attempt))
-}
-
-// again answers how long to wait after the n-th attempt failed.
-func (k Kind) again(n int) time.Duration {
-	if k.Backoff == nil {
-		return Backoff(n)
-	}
-	return k.Backoff(n)
+	return now().Add(backoff(job.Attempt))
 }
 
 // Work runs the job. What it answers is stored by River, so of an error it is the code
