@@ -62,12 +62,15 @@ type ConnectSession struct {
 	Workspace    WorkspaceID
 	TokenHash    []byte // SHA-256 of the token in the page's address
 	Initiator    string // the OwnerID of the caller that made it, who alone may finish
-	User         EndUser
-	Connectors   []string // keys of those that may be connected
-	Settings     map[string]string
-	Tags         map[string]string
-	ReturnURL    string // on the organization's list, or http on the loopback; may be empty
-	Delivery     Delivery
+	// Console is the console's session in which the person began, if one did: what comes
+	// back there needs no further word.
+	Console    SessionID
+	User       EndUser
+	Connectors []string // keys of those that may be connected
+	Settings   map[string]string
+	Tags       map[string]string
+	ReturnURL  string // on the organization's list, or http on the loopback; may be empty
+	Delivery   Delivery
 	// Connection is the one to connect again, or the one that came of it.
 	Connection         ConnectionID
 	Reconnect          bool

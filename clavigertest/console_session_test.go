@@ -154,10 +154,7 @@ func TestConsole_ConnectsASlotsAccount(t *testing.T) {
 	looksGood(t, p, "authentication-oauth")
 	p.Click("button", "Connect an account for the slot default")
 	p.Click("button", "Continue to CRM")
-	p.SeeRole("heading", "Almost done")
-	looksGood(t, p, "connected")
-	p.Click("button", "Use this account")
-	p.See("The account is connected")
+	p.See("The account is connected") // by itself, in the browser that began
 	if got := slotsOfSystem(t, c, "crm")[0]; got.Status != "active" {
 		t.Errorf("the slot is %+v", got)
 	}

@@ -54,6 +54,9 @@ type NewConnectSession struct {
 	// account of the vendor.
 	Connection         claviger.ConnectionID
 	AllowAccountChange bool
+	// Console is the session of the person who begins in the console for themselves; empty
+	// for every other caller. See [Broker.FinishReturned].
+	Console claviger.SessionID
 }
 
 // ConnectSessionMade is a new session. Its page is at PageURL followed by the token,
@@ -97,7 +100,7 @@ func (b *Broker) CreateConnectSession(ctx context.Context, c claviger.Caller, in
 func (b *Broker) draftSession(ctx context.Context, c claviger.Caller, in NewConnectSession) (claviger.ConnectSession, error) {
 	now := b.now()
 	s := claviger.ConnectSession{
-		Organization: c.Scope.Organization(), Initiator: c.OwnerID(), User: in.User, Settings: in.Settings, Tags: in.Tags,
+		Organization: c.Scope.Organization(), Initiator: c.OwnerID(), Console: in.Console, User: in.User, Settings: in.Settings, Tags: in.Tags,
 		ReturnURL: in.ReturnURL, Delivery: in.Delivery, AllowAccountChange: in.AllowAccountChange,
 		Status: claviger.ConnectOpen, CreatedAt: now, ExpiresAt: now.Add(sessionLife),
 	}

@@ -132,6 +132,47 @@ func (b *Broker) FinishConnect(ctx context.Context, c claviger.Caller, in Finish
 		claviger.Invalid("finishCode", "wrong_code", "This is not the code. After %d wrong ones the person has to connect again.", maxFinishTries))
 }
 
+// Returned is what a browser of the console brings back from a vendor.
+type Returned struct {
+	Session claviger.ConnectSessionID
+	Code    string
+	Console claviger.SessionID // in which the person is signed in now
+	Cookie  string             // that bound the flow to its browser
+}
+
+// FinishReturned finishes without another word what a person began in the console, if
+// nobody else can have had a hand in it: the console's session that began has it now, the
+// browser that left for the vendor has come back with the cookie of that departure, and
+// the code is the one of that flow. One person in two browsers does not do: an address
+// that was sent to them could have made them connect somebody else's account.
+//
+// ok is false, and nothing has happened, if any of that does not hold; then the person is
+// asked. Errors are those of [Broker.FinishConnect].
+func (b *Broker) FinishReturned(ctx context.Context, c claviger.Caller, in Returned) (conn claviger.Connection, ok bool, err error) {
+	s, err := b.db.ConnectSession(ctx, c.Scope, in.Session)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (in.Console == "" || s.Console != in.Console || s.Initiator != c.OwnerID() || s.Status != claviger.ConnectAwaiting) {
+		return conn, false, nil
+	}
+	if err != nil {
+		return conn, false, err
+	}
+	waiting, err := b.waiting(ctx, c, Finish{Session: in.Session})
+	if err != nil {
+		return conn, false, err
+	}
+	for i := range waiting {
+		f := &waiting[i]
+		if f.Device != nil || !sameBrowser(f, in.Cookie) { // a device's code was typed who knows where
+			continue
+		}
+		if subtle.ConstantTimeCompare(f.FinishHash, finishHash(f.ID, in.Code)) == 1 {
+			conn, err = b.complete(ctx, c, f)
+			return conn, true, err
+		}
+	}
+	return conn, false, nil
+}
+
 // typed answers a code that a person typed as it was shown: without what groups it, in
 // capitals, and with the letters that it does not have read as the digits that they look
 // like.

@@ -37,7 +37,7 @@ type Config struct {
 type surface struct {
 	core     *broker.Broker
 	sessions Sessions
-	secure   bool
+	cookies  pagekit.Cookies
 	log      *slog.Logger
 	pages    *template.Template
 }
@@ -54,7 +54,7 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &surface{core: c.Broker, sessions: c.Sessions, secure: strings.HasPrefix(c.PublicURL, "https://"), log: c.Log, pages: p}
+	s := &surface{core: c.Broker, sessions: c.Sessions, cookies: pagekit.Cookies{Secure: strings.HasPrefix(c.PublicURL, "https://")}, log: c.Log, pages: p}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /connect/{token}", s.session)
 	mux.HandleFunc("GET /connect/{token}/{connector}/{method}", s.form)
@@ -160,35 +160,15 @@ func (s *surface) arrive(w http.ResponseWriter, r *http.Request, a broker.Arriva
 	}
 }
 
-// The cookie's names. The prefix makes browsers insist on TLS, this very host and all
-// of its paths; plain http, which is for the loopback alone, cannot have it.
-const (
-	cookieName      = "__Host-claviger_browser"
-	plainCookieName = "claviger_browser"
-	cookieLife      = 3600 // seconds
-)
+const cookieLife = 3600 // seconds
 
-func (s *surface) cookieName() string {
-	if s.secure {
-		return cookieName
-	}
-	return plainCookieName
-}
-
-// cookie answers the browser's value; "" if it has none, or more than one, which only
-// somebody else could have planted.
+// cookie answers the browser's value.
 func (s *surface) cookie(r *http.Request) string {
-	found := r.CookiesNamed(s.cookieName())
-	if len(found) != 1 {
-		return ""
-	}
-	return found[0].Value
+	return s.cookies.Get(r, pagekit.BrowserCookie)
 }
 
 func (s *surface) setCookie(w http.ResponseWriter, value string) {
-	http.SetCookie(w, &http.Cookie{
-		Name: s.cookieName(), Value: value, Path: "/", MaxAge: cookieLife, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
+	s.cookies.Set(w, pagekit.BrowserCookie, value, cookieLife)
 }
 
 // pagePath answers the path of a session's page and of what is below it.

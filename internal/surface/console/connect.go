@@ -6,6 +6,7 @@ import (
 
 	"claviger"
 	"claviger/internal/broker"
+	"claviger/internal/surface/pagekit"
 )
 
 // waits reports whether a connection is of no use before a person has signed in at the
@@ -19,7 +20,7 @@ func (s *surface) connect(w http.ResponseWriter, r *http.Request, in *seat) {
 	id := r.PathValue("id")
 	made, err := s.core.CreateConnectSession(r.Context(), in.Caller, broker.NewConnectSession{
 		Connection: claviger.ConnectionID(id), User: claviger.EndUser{ID: in.User.Email, Name: in.User.Name, Email: in.User.Email},
-		ReturnURL: s.origin + broker.ConnectedPath + url.PathEscape(id), Delivery: claviger.DeliverRedirect,
+		ReturnURL: s.origin + broker.ConnectedPath + url.PathEscape(id), Delivery: claviger.DeliverRedirect, Console: in.Session.ID,
 	})
 	if err != nil {
 		s.tell(w, r, in.frame, err)
@@ -34,10 +35,23 @@ type connected struct {
 	Action, Session, Code string
 }
 
-// connectedPage asks for the last word. It changes nothing itself: an address that
-// somebody else made must not connect their account.
+// connectedPage finishes what this very session and browser began and took to the vendor
+// and back. Of everybody else it asks for the last word and changes nothing: an address
+// that somebody else made must not connect their account.
 func (s *surface) connectedPage(w http.ResponseWriter, r *http.Request, in *seat) {
 	q := r.URL.Query()
+	conn, ok, err := s.core.FinishReturned(r.Context(), in.Caller, broker.Returned{
+		Session: claviger.ConnectSessionID(q.Get("sessionId")), Code: q.Get("finishCode"),
+		Console: in.Session.ID, Cookie: s.cookies.Get(r, pagekit.BrowserCookie),
+	})
+	if err != nil {
+		s.tell(w, r, in.frame, err)
+		return
+	}
+	if ok {
+		goTo(w, connectionPath(string(conn.ID))+"?done=connected")
+		return
+	}
 	s.show(w, http.StatusOK, "connected", connected{
 		frame: in.frame.titled("connections", "Almost done"), Action: broker.ConnectedPath + url.PathEscape(r.PathValue("id")), Session: q.Get("sessionId"), Code: q.Get("finishCode"),
 	})

@@ -43,15 +43,15 @@ type Config struct {
 
 // surface holds what the handlers need.
 type surface struct {
-	core   *broker.Broker
-	people *authn.Authority
-	issuer string // what an authenticator app calls this server
-	origin string // where people see it
-	secure bool
-	plain  bool // http, and not on the loopback: nobody can sign in safely
-	now    func() time.Time
-	log    *slog.Logger
-	pages  *template.Template
+	core    *broker.Broker
+	people  *authn.Authority
+	issuer  string // what an authenticator app calls this server
+	origin  string // where people see it
+	cookies pagekit.Cookies
+	plain   bool // http, and not on the loopback: nobody can sign in safely
+	now     func() time.Time
+	log     *slog.Logger
+	pages   *template.Template
 }
 
 // Prefixes are the parts of the path space that the surface owns.
@@ -74,7 +74,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	s := &surface{
-		core: c.Broker, people: c.Tokens, issuer: "claviger " + u.Host, origin: c.PublicURL, secure: u.Scheme == "https",
+		core: c.Broker, people: c.Tokens, issuer: "claviger " + u.Host, origin: c.PublicURL, cookies: pagekit.Cookies{Secure: u.Scheme == "https"},
 		plain: u.Scheme != "https" && !loopback(u.Hostname()), now: c.Now, log: c.Log, pages: set,
 	}
 	mux := http.NewServeMux()

@@ -23,7 +23,7 @@ type signIn struct {
 
 func (s *surface) signInOf(r *http.Request, organization, next string) signIn {
 	page := signIn{frame: s.stranger("Sign in"), Next: within(next), Passkeys: s.people.OffersPasskeys(), Organization: organization}
-	at := claviger.OrganizationID(cmp.Or(organization, only(r.CookiesNamed(s.atName()))))
+	at := claviger.OrganizationID(cmp.Or(organization, s.cookies.Get(r, atCookie)))
 	id, ok := s.core.OffersSignOn(r.Context(), at)
 	if !ok && organization == "" { // what the browser remembers is over
 		id, ok = s.core.OffersSignOn(r.Context(), "")

@@ -21,82 +21,48 @@ import (
 // maxForm bounds what a page sends.
 const maxForm = 512 << 10
 
-// The cookie's names. The prefix makes browsers insist on TLS, this very host and all of
-// its paths; plain http, which is for the loopback alone, cannot have it.
+// The console's own cookies.
 const (
-	cookieName      = "__Host-claviger_session"
-	plainCookieName = "claviger_session"
+	sessionCookie = "claviger_session"
+	atCookie      = "claviger_at"    // the organization whose provider the browser signed in by
+	begunCookie   = "claviger_begun" // what the browser has begun and must end itself
 )
 
-func (s *surface) cookieName() string {
-	if s.secure {
-		return cookieName
-	}
-	return plainCookieName
-}
-
 // cookie answers the session's value.
-func (s *surface) cookie(r *http.Request) string { return only(r.CookiesNamed(s.cookieName())) }
-
-// only answers a cookie's value; "" if there is none, or more than one, which only somebody
-// else could have planted.
-func only(found []*http.Cookie) string {
-	if len(found) != 1 {
-		return ""
-	}
-	return found[0].Value
-}
-
-func (s *surface) bake(name, value string, life int) *http.Cookie {
-	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: life, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
-}
+func (s *surface) cookie(r *http.Request) string { return s.cookies.Get(r, sessionCookie) }
 
 // seat gives the browser its new session.
 func (s *surface) seat(w http.ResponseWriter, in authn.SignedIn) {
 	in.Token.Use(func(b []byte) {
-		http.SetCookie(w, s.bake(s.cookieName(), string(b), int(in.Session.ExpiresAt.Sub(in.Session.CreatedAt)/time.Second)))
+		s.cookies.Set(w, sessionCookie, string(b), int(in.Session.ExpiresAt.Sub(in.Session.CreatedAt)/time.Second))
 	})
 }
 
 // unseat takes the cookie away, with the attributes that it was given with.
-func (s *surface) unseat(w http.ResponseWriter) { http.SetCookie(w, s.bake(s.cookieName(), "", -1)) }
+func (s *surface) unseat(w http.ResponseWriter) { s.cookies.Set(w, sessionCookie, "", -1) }
 
 // atLife is how long a browser remembers its organization, in seconds: a year.
 const atLife = 365 * 24 * 60 * 60
 
-func (s *surface) atName() string {
-	if s.secure {
-		return "__Host-claviger_at"
-	}
-	return "claviger_at"
-}
-
 // remember has the sign-in page of this browser show an organization's button from now on:
 // on a server of many, nobody else names it.
 func (s *surface) remember(w http.ResponseWriter, organization claviger.OrganizationID) {
-	http.SetCookie(w, s.bake(s.atName(), string(organization), atLife))
+	s.cookies.Set(w, atCookie, string(organization), atLife)
 }
 
 // begunLife is how long a browser keeps the cookie of what it has begun, in seconds; the
 // server forgets that no later.
 const begunLife = 600
 
-func (s *surface) begunName() string {
-	if s.secure {
-		return "__Host-claviger_begun"
-	}
-	return "claviger_begun"
-}
-
 // begin gives the browser the cookie by which it ends what it begins.
 func (s *surface) begin(w http.ResponseWriter, cookie claviger.Secret) {
-	cookie.Use(func(b []byte) { http.SetCookie(w, s.bake(s.begunName(), string(b), begunLife)) })
+	cookie.Use(func(b []byte) { s.cookies.Set(w, begunCookie, string(b), begunLife) })
 }
 
 // begun answers that cookie's value and takes it away: it counts once.
 func (s *surface) begun(w http.ResponseWriter, r *http.Request) string {
-	http.SetCookie(w, s.bake(s.begunName(), "", -1))
-	return only(r.CookiesNamed(s.begunName()))
+	s.cookies.Set(w, begunCookie, "", -1)
+	return s.cookies.Get(r, begunCookie)
 }
 
 // visit is where a person signs in from.
