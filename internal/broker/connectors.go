@@ -191,6 +191,3 @@ func (b *Broker) DeleteConnector(ctx context.Context, c claviger.Caller, key str
 	b.connectors.clear()
 	return err
 }
-
-// ConnectorSchema answers the JSON Schema of connector documents.
-func (b *Broker) ConnectorSchema() []byte { return catalog.Schema() }

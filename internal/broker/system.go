@@ -34,9 +34,23 @@ type (
 // SystemValid reports whether no fault keeps a manifest from being used.
 func SystemValid(faults []SystemFault) bool { return manifest.Valid(faults) }
 
-// ManifestSchemas answers the JSON Schemas of documents by their kind.
-func (b *Broker) ManifestSchemas() map[string][]byte {
-	return map[string][]byte{"system": manifest.SystemSchema(), "datasource": manifest.DataSourceSchema()}
+// Schema is the published JSON Schema of a kind of document.
+type Schema struct {
+	Kind string // connector, system or datasource
+	URL  string // SchemaPath and Kind.json, at the public address
+	Text []byte
+}
+
+// SchemaPath begins the addresses of the published schemas; by itself it lists them.
+const SchemaPath = "/v1/schemas/"
+
+// Schemas answers the published schemas, by kind.
+func (b *Broker) Schemas() []Schema {
+	list := []Schema{{Kind: "connector", Text: catalog.Schema()}, {Kind: "datasource", Text: manifest.DataSourceSchema()}, {Kind: "system", Text: manifest.SystemSchema()}}
+	for i := range list {
+		list[i].URL = b.publicURL + SchemaPath + list[i].Kind + ".json"
+	}
+	return list
 }
 
 // SystemUpload is the input of [Broker.PutSystem].

@@ -77,7 +77,7 @@ func New(c Config) (*API, error) {
 		c.Now = time.Now
 	}
 	setUpHuma()
-	a := &API{config: c, huma: humago.New(c.Mux, humaConfig(c))}
+	a := &API{config: c, huma: humago.New(exact{c.Mux}, humaConfig(c))}
 	a.doc = sync.OnceValues(a.renderOpenAPI)
 	return a, nil
 }
@@ -160,6 +160,18 @@ func HandleRaw(a *API, r Route, f func(w http.ResponseWriter, r *http.Request, c
 	if i := strings.LastIndex(r.Path, "/{"); i > 0 && strings.HasSuffix(r.Path, "...}") {
 		a.config.Mux.Handle(pattern(r.Method, r.Path[:i]), h)
 	}
+}
+
+// exact is a mux for which a path that ends in a slash is that path alone and nothing
+// below it.
+type exact struct{ *http.ServeMux }
+
+// HandleFunc implements humago.Mux.
+func (m exact) HandleFunc(pattern string, f func(http.ResponseWriter, *http.Request)) {
+	if strings.HasSuffix(pattern, "/") {
+		pattern += "{$}"
+	}
+	m.ServeMux.HandleFunc(pattern, f)
 }
 
 func pattern(method, path string) string {

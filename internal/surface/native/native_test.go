@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"claviger"
+	"claviger/api"
 	"claviger/internal/broker"
 	"claviger/internal/wire"
 )
@@ -164,7 +165,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 			t.Errorf("%s %s: name %q, summary %q, tags %v", r.Method, r.Path, r.Name, r.Summary, r.Tags)
 		}
 		names[r.Name] = true
-		public := slices.Contains([]string{"connectorSchema", "systemSchema", "datasourceSchema", "beginLogin", "redeemLogin"}, r.Name)
+		public := slices.Contains([]string{"listSchemas", "connectorSchema", "systemSchema", "datasourceSchema", "beginLogin", "redeemLogin"}, r.Name)
 		if r.Verb == "" && r.Name != "whoami" && !public {
 			t.Errorf("%s decides nothing", r.Name)
 		}
@@ -319,3 +320,34 @@ func TestRelayReportsABrokenVendor(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestSchemasAreListed: the index names what is served, to everybody, and is nothing else.
+func TestSchemasAreListed(t *testing.T) {
+	h, _ := mounted(t, claviger.CallerNobody)
+	ask := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+		return w
+	}
+	var index api.List[api.Schema]
+	if w := ask("/v1/schemas/"); w.Code != http.StatusOK || json.Unmarshal(w.Body.Bytes(), &index) != nil {
+		t.Fatalf("the index answered %d: %s", w.Code, w.Body)
+	}
+	var names []string
+	for _, x := range index.Data {
+		names = append(names, x.Name)
+		w := ask(x.URL)
+		var schema map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &schema); err != nil || w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/schema+json" || schema["$schema"] == nil {
+			t.Errorf("%s answered %d %s, %v", x.URL, w.Code, w.Header().Get("Content-Type"), err)
+		}
+	}
+	if strings.Join(names, " ") != "connector datasource system" || index.HasMore {
+		t.Errorf("the index is %+v", index)
+	}
+	for _, path := range []string{"/v1/schemas", "/v1/schemas/nosuch.json", "/v1/schemas/connector.json/"} {
+		if w := ask(path); w.Code != http.StatusNotFound {
+			t.Errorf("%s answered %d", path, w.Code)
+		}
+	}
+}

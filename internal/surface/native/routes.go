@@ -40,6 +40,7 @@ func Mount(a *wire.API, c Config) error {
 	s.mountConnections(a)
 	s.mountSystems(a)
 	s.mountTrust(a)
+	s.mountSchemas(a)
 	s.mountConnect(a)
 	s.mountSingleSignOn(a)
 	s.mountRest(a)
@@ -78,14 +79,11 @@ func (s *surface) mountIdentity(a *wire.API) {
 func (s *surface) mountConnectors(a *wire.API) {
 	put := wide("PUT", "/v1/connectors/{key}", "putConnector", "Store a connector document as its next version", claviger.ConnectorsWrite)
 	put.BodyTypes = []string{"application/json", "application/yaml"}
-	document := both("GET", "/v1/schemas/connector.json", "connectorSchema", "The JSON Schema of connector documents", "")
-	document.Public, document.Kinds = true, nil
 
 	wire.Handle(a, both("GET", "/v1/connectors", "listConnectors", "List connectors by key", claviger.ConnectorsRead), s.listConnectors)
 	wire.Handle(a, both("GET", "/v1/connectors/{key}", "getConnector", "Get a connector and its document", claviger.ConnectorsRead), s.getConnector)
 	wire.Handle(a, put, s.putConnector)
 	wire.Handle(a, wide("DELETE", "/v1/connectors/{key}", "deleteConnector", "Delete a custom connector that nothing uses", claviger.ConnectorsDelete), s.deleteConnector)
-	wire.HandleRaw(a, document, schema(s.core.ConnectorSchema()))
 }
 
 func (s *surface) mountConnections(a *wire.API) {
@@ -136,6 +134,11 @@ func both(method, path, name, summary string, verb claviger.Verb) wire.Route {
 	return r
 }
 
+// open is a route to read what concerns nobody, which needs no token.
+func open(path, name, summary string) wire.Route {
+	return wire.Route{Method: "GET", Path: path, Name: name, Summary: summary, Public: true, Tags: []string{tag(path)}}
+}
+
 // action is a POST that creates nothing.
 func action(r wire.Route) wire.Route {
 	r.Status = http.StatusOK
@@ -145,8 +148,5 @@ func action(r wire.Route) wire.Route {
 // tag is the noun of a path: the heading that it stands under in the documentation.
 func tag(path string) string {
 	noun, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
-	if noun == "schemas" {
-		return "connectors"
-	}
 	return noun
 }

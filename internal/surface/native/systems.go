@@ -29,11 +29,19 @@ func (s *surface) mountSystems(a *wire.API) {
 	wire.Handle(a, action(wide("POST", "/v1/systems/{systemKey}/test-integration", "testIntegration", "Try every slot with its own credential", claviger.SystemsTest)), s.testIntegration)
 	wire.Handle(a, wide("GET", "/v1/policy", "getPolicy", "What the organization allows that is refused by default", claviger.OrganizationsRead), s.getPolicy)
 	wire.Handle(a, wide("PUT", "/v1/policy", "putPolicy", "Replace what the organization allows that is refused by default", claviger.OrganizationsUpdate), s.putPolicy)
-	for kind, text := range s.core.ManifestSchemas() {
-		route := both("GET", "/v1/schemas/"+kind+".json", kind+"Schema", "The JSON Schema of "+kind+" documents", "")
-		route.Public, route.Kinds, route.Tags = true, nil, []string{"systems"}
-		wire.HandleRaw(a, route, schema(text))
+}
+
+// mountSchemas mounts what tells everybody how documents are written.
+func (s *surface) mountSchemas(a *wire.API) {
+	index := open(broker.SchemaPath, "listSchemas", "List the published JSON Schemas")
+	wire.Handle(a, index, s.listSchemas)
+	for _, x := range s.core.Schemas() {
+		wire.HandleRaw(a, open(broker.SchemaPath+x.Kind+".json", x.Kind+"Schema", "The JSON Schema of "+x.Kind+" documents"), schema(x.Text))
 	}
+}
+
+func (s *surface) listSchemas(context.Context, claviger.Caller, *struct{}) (*out[wire.List[api.Schema]], error) {
+	return body(wire.NewList(each(s.core.Schemas(), func(x broker.Schema) api.Schema { return api.Schema{Name: x.Kind, URL: x.URL} }), "")), nil
 }
 
 // BySystem is an address that names a connected system.
