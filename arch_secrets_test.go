@@ -62,6 +62,7 @@ func reveals() map[string]reveal {
 		"cmd/claviger/secret.go":            {1, "sends the value that the person typed to claviger"},
 		"client/request.go":                 {1, "sends the caller's own token to claviger"},
 		"client/token.go":                   {1, "sends an application's own secret to mint a token"},
+		"cmd/claviger/organization.go":      {1, "sends the value that the person typed to claviger"},
 		"cmd/claviger/root.go":              {1, "hands the person's own token to the client"},
 		"cmd/claviger/login.go":             {1, "puts the person's own token into their keychain, or their own file"},
 	}

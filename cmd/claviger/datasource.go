@@ -25,9 +25,7 @@ func (p *program) dataSourceCommand() *cobra.Command {
 // ofSystem gives a command the flag that names the system.
 func (p *program) ofSystem(c *cobra.Command, system *string, complete cobra.CompletionFunc) *cobra.Command {
 	c.Flags().StringVar(system, "app", "", "key of the system (required)")
-	if err := c.MarkFlagRequired("app"); err != nil {
-		panic("claviger: no such flag to require: app")
-	}
+	require(c, "app")
 	p.completeFlag(c, "app", complete)
 	return c
 }

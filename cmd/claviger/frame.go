@@ -22,6 +22,15 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
+// require makes flags required. They exist: they are named in the code above each call.
+func require(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := c.MarkFlagRequired(name); err != nil {
+			panic("claviger: no such flag to require: " + name)
+		}
+	}
+}
+
 // ask makes a command that asks the server one thing and prints the answer.
 func ask[T any](p *program, use, short string, args cobra.PositionalArgs,
 	call func(ctx context.Context, c *client.Client, args []string) (T, error), text func(T),

@@ -57,7 +57,7 @@ func (p *program) root() *cobra.Command {
 	clients := []*cobra.Command{
 		p.loginCommand(), p.logoutCommand(), p.whoamiCommand(), p.authCommand(), p.connectCommand(), p.connectorCommand(), p.connectionCommand(), p.expirationsCommand(),
 		p.actionCommand(), p.explainCommand(), p.secretCommand(), p.keyCommand(), p.auditCommand(), p.doctorCommand(), p.versionCommand(),
-		p.systemCommand(), p.dataSourceCommand(), p.resolveCommand(), p.webhookCommand(),
+		p.systemCommand(), p.dataSourceCommand(), p.resolveCommand(), p.webhookCommand(), p.ssoCommand(), p.policyCommand(), p.brandingCommand(),
 	}
 	clients = append(clients, p.systemShortForms()...)
 	for _, c := range clients {

@@ -20,6 +20,7 @@ func TestAbuse_278_NoSecretIsAnArgument(t *testing.T) {
 		harmless := map[string]string{
 			"key-stdin":         "a switch",
 			"secret-stdin":      "a switch",
+			"keep-secret":       "a switch",
 			"keep-key":          "a switch",
 			"credentials-stdin": "a switch",
 			"credential":        "takes kv:// references only, which is tested below",

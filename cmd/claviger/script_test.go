@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"log/slog"
 	"net/http"
@@ -28,7 +31,8 @@ func TestMain(m *testing.M) {
 
 // TestScript runs testdata/script/*.txtar, each against a server and a vendor of its
 // own: the program on one side of the wire, the real thing on the other. A script
-// finds $URL, the owner's key in owner.key and a connector document in acme.json.
+// finds $URL, the vendor at $VENDOR, the owner's key in owner.key, a connector document in
+// acme.json and a picture in logo.png.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -79,7 +83,14 @@ func setUp(e *testscript.Env) error {
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
 	return errors.Join(
 		os.WriteFile(filepath.Join(e.WorkDir, "owner.key"), []byte(reveal(a.FirstStart().APIKey)+"\n"), 0o600),
-		os.WriteFile(filepath.Join(e.WorkDir, "acme.json"), fmt.Appendf(nil, acmeDocument, vendor.URL), 0o600))
+		os.WriteFile(filepath.Join(e.WorkDir, "acme.json"), fmt.Appendf(nil, acmeDocument, vendor.URL), 0o600),
+		drawLogo(filepath.Join(e.WorkDir, "logo.png")))
+}
+
+// drawLogo writes a picture of one pixel.
+func drawLogo(file string) error {
+	var b bytes.Buffer
+	return errors.Join(png.Encode(&b, image.NewGray(image.Rect(0, 0, 1, 1))), os.WriteFile(file, b.Bytes(), 0o600))
 }
 
 func reveal(s claviger.Secret) (value string) {
@@ -87,9 +98,14 @@ func reveal(s claviger.Secret) (value string) {
 	return value
 }
 
-// acme is a vendor that knows two keys and tells what it was sent.
+// acme is a vendor that knows two keys and tells what it was sent. People sign in there too.
 func acme(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	if r.URL.Path == "/.well-known/openid-configuration" {
+		_, _ = fmt.Fprintf(w, `{"issuer":"http://%[1]s","authorization_endpoint":"http://%[1]s/authorize","token_endpoint":"http://%[1]s/token","jwks_uri":"http://%[1]s/keys",`+
+			`"response_types_supported":["code"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`, r.Host)
+		return
+	}
 	account, ok := map[string]string{"ak_first12345": "1", "ak_second12345": "1", "ak_another12345": "2"}[r.Header.Get("X-API-Key")]
 	if !ok {
 		w.WriteHeader(http.StatusUnauthorized)

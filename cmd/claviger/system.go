@@ -21,7 +21,7 @@ import (
 
 func (p *program) systemCommand() *cobra.Command {
 	c := group("system", "Connected systems: manifests in files, and what the server made of them",
-		p.systemCreate(), p.systemList(), p.systemShow(), p.downloadCommand(), p.diffCommand(), p.systemCertificate(),
+		p.systemCreate(), p.systemList(), p.systemShow(), p.downloadCommand(), p.diffCommand(), p.systemRollback(), p.systemCertificate(),
 		p.remove("delete SYSTEM", "End a system's connections at the server and remove it; files and secrets stay", p.completeSystems, (*client.Client).DeleteSystem))
 	c.AddCommand(p.systemShortForms()...)
 	return c
@@ -75,9 +75,7 @@ func (p *program) systemCreate() *cobra.Command {
 	p.completeFlag(c, "auth", oneOf(manifest.CallMethods()...))
 	p.completeFlag(c, "grant", oneOf("authorization_code", "client_credentials"))
 	c.ValidArgsFunction = cobra.NoFileCompletions
-	if err := c.MarkFlagRequired("base-url"); err != nil {
-		panic("claviger: no such flag to require: base-url")
-	}
+	require(c, "base-url")
 	return c
 }
 
