@@ -1,6 +1,11 @@
 package claviger
 
-import "time"
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
 
 // AuthOAuth2 is the auth type whose credentials are tokens that a vendor's
 // authorization server issues; see [OAuth].
@@ -129,6 +134,44 @@ type OAuthEndpoints struct {
 	Refresh                                       Template // where it is not the token endpoint
 	Revoke, Introspect, Userinfo                  Template
 	Keys                                          Template // JWKS, for id tokens
+}
+
+// Places answers the origins that get the secrets of the grant, the client's own among
+// them, sorted, and the hosts that discovery may add. lookup answers the variables of
+// their addresses; nil leaves these as they are written.
+func (o *OAuth) Places(lookup func(name string) (string, bool)) []string {
+	e := &o.Endpoints
+	var places []string
+	for _, t := range []Template{o.Issuer, e.Token, e.Refresh, e.Device, e.PushedAuthorization, e.Revoke, e.Introspect, e.Userinfo} {
+		if t.Empty() {
+			continue
+		}
+		text := t.String()
+		if lookup != nil {
+			if known, err := t.Render(lookup, nil); err == nil {
+				text = known
+			}
+		}
+		places = append(places, placeOf(text))
+	}
+	for _, host := range o.DiscoveryHosts {
+		places = append(places, strings.ToLower(host))
+	}
+	slices.Sort(places)
+	return slices.Compact(places)
+}
+
+// placeOf cuts an address, or a template of one, to its origin.
+func placeOf(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		return Origin(u)
+	}
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		rest, scheme = scheme, ""
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	return strings.ReplaceAll(strings.ToLower(scheme+"://"+host), " ", "")
 }
 
 // OAuthParam is one parameter of a request to an authorization server.

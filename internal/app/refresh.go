@@ -29,7 +29,7 @@ const (
 func (a *App) keepFresh(out *egress.Client) error {
 	return a.vault.KeepFresh(vault.Refresh{
 		Gate: a.gate, OAuth: &oauth.Client{Egress: out, Now: a.config.Now, Random: randomSource, Nonces: oauth.NewNonces()}, Caller: authn.System,
-		Method: a.broker.AuthMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued,
+		Method: a.broker.RefreshMethod, Changed: a.broker.Refreshed, Announce: a.announce, Discard: a.broker.RevokeIssued,
 		Spill: a.config.SpillDir, Log: a.log,
 	})
 }

@@ -144,7 +144,7 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 	if err != nil {
 		return OAuthClient{}, err
 	}
-	old, err := b.clientSecrets(ctx, c, r, m.Key, in.ClientID)
+	old, err := b.clientSecrets(ctx, c, r, m, in.ClientID)
 	if err != nil {
 		return OAuthClient{}, err
 	}
@@ -162,6 +162,10 @@ func (b *Broker) PutOAuthClient(ctx context.Context, c claviger.Caller, in OAuth
 			if next.CertificateEndsAt = certificateEnds; !stays {
 				next.SecretEndsAt = in.SecretEndsAt
 			}
+			if next.ClientID != in.ClientID {
+				next.Destination = ""
+			}
+			next.Destination = vault.ClientPlaces(next, m)
 			next.ClientID, next.KeyID, next.Certificate = in.ClientID, in.KeyID, []byte(in.Certificate)
 			next.SecretKeys = slices.DeleteFunc(slices.Sorted(maps.Keys(secrets)), func(key string) bool { return key == vault.ClientFormerEnd })
 			sealed, err := b.vault.SealClient(ctx, t, next, secrets)
@@ -191,10 +195,10 @@ func (b *Broker) replaced(old claviger.Credentials, in OAuthClientChange) clavig
 }
 
 // clientSecrets opens the stored secrets of the same client id, for the new version to
-// keep. Those of another registration are not carried over.
-func (b *Broker) clientSecrets(ctx context.Context, c claviger.Caller, r claviger.Resource, method, clientID string) (claviger.Credentials, error) {
-	row, sealed, err := b.db.OAuthClient(ctx, c.Scope, r.Connector, method)
-	if errors.Is(err, store.ErrNotFound) || err == nil && row.ClientID != clientID {
+// keep. Those of another registration are not carried over, nor to another host.
+func (b *Broker) clientSecrets(ctx context.Context, c claviger.Caller, r claviger.Resource, m *claviger.AuthMethod, clientID string) (claviger.Credentials, error) {
+	row, sealed, err := b.db.OAuthClient(ctx, c.Scope, r.Connector, m.Key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (row.ClientID != clientID || !vault.ClientFits(row, m)) {
 		return nil, nil
 	}
 	if err != nil {

@@ -103,9 +103,12 @@ func (b *Broker) canConsent(ctx context.Context, s claviger.Scope, l *live) erro
 	if _, err := b.resolveOAuth(l); err != nil || l.method.BringsClient() {
 		return err
 	}
-	_, _, err := b.db.OAuthClient(ctx, s, l.connector.Key, l.method.Key)
+	row, _, err := b.db.OAuthClient(ctx, s, l.connector.Key, l.method.Key)
 	if errors.Is(err, store.ErrNotFound) {
 		return vault.NoClient(l.connector.Key)
+	}
+	if err == nil && !vault.ClientFits(row, l.method) {
+		return vault.ClientMoved(l.connector.Key)
 	}
 	return err
 }

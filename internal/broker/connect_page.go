@@ -166,8 +166,8 @@ func (b *Broker) consentFacts(ctx context.Context, c claviger.Caller, choice *Co
 	if choice.Method.BringsClient() {
 		return nil
 	}
-	_, _, err := b.db.OAuthClient(ctx, c.Scope, choice.Connector.Key, choice.Method.Key)
-	if errors.Is(err, store.ErrNotFound) {
+	row, _, err := b.db.OAuthClient(ctx, c.Scope, choice.Connector.Key, choice.Method.Key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !vault.ClientFits(row, choice.Method) {
 		choice.Missing, err = "The application has not set this up yet.", nil
 	}
 	return err

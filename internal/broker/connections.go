@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 
 	"claviger"
@@ -158,7 +157,7 @@ func describeCredentials(l *live, creds claviger.Credentials) error {
 	slices.Sort(l.conn.SecretKeys)
 	slices.Sort(l.conn.SecretPaths)
 	l.conn.SecretPaths = slices.Compact(l.conn.SecretPaths)
-	l.conn.Destination, l.moved = destination(l.connector, l.base), false
+	l.conn.Destination, l.moved = l.place, false
 	return nil
 }
 
@@ -346,10 +345,4 @@ func (b *Broker) References(ctx context.Context, c claviger.Caller, id claviger.
 		return nil, err
 	}
 	return []claviger.Reference{}, nil
-}
-
-// sameOrigin reports whether a credential bound to one destination may go to another
-// base without being given again.
-func sameOrigin(bound string, connector *claviger.Connector, base *url.URL) bool {
-	return bound == destination(connector, base)
 }

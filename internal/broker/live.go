@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"net/url"
 
 	"golang.org/x/time/rate"
 
@@ -114,6 +113,10 @@ func (l *live) displaced() *claviger.Error {
 	if !l.moved {
 		return nil
 	}
+	if l.method.OAuth != nil {
+		return claviger.Errorf(claviger.KindConflict, "destination_changed",
+			"The connector now leads to another host than the tokens were given for. Connect again to approve of it.")
+	}
 	return claviger.Errorf(claviger.KindConflict, "destination_changed",
 		"The connector now leads to another host than the credential was given for. Send the credential again with PATCH to approve it.")
 }
@@ -149,7 +152,7 @@ func (b *Broker) ready(conn claviger.Connection, sealed claviger.Sealed, connect
 	if err != nil {
 		return nil, err
 	}
-	l := &live{shape: s, conn: conn, sealed: sealed, moved: !sameOrigin(conn.Destination, connector, s.base), resource: conn.Resource()}
+	l := &live{shape: s, conn: conn, sealed: sealed, moved: !s.within(conn.Destination), resource: conn.Resource()}
 	l.resource.Host = s.base.Host
 	return l, nil
 }
@@ -169,10 +172,4 @@ func (b *Broker) limiter(id claviger.ConnectionID, r claviger.RateLimit) *rate.L
 	}
 	fresh := limit{r.RequestsPerSecond, r.Burst, rate.NewLimiter(rate.Limit(r.RequestsPerSecond), max(r.Burst, 1))}
 	return b.limits.settle(id, fresh, func(old limit) bool { return old.perSecond == r.RequestsPerSecond && old.burst == r.Burst }).limiter
-}
-
-// destination is what a credential is bound to: the connector it was given for and the
-// origin it may travel to.
-func destination(connector *claviger.Connector, base *url.URL) string {
-	return connector.Key + " " + claviger.Origin(base)
 }

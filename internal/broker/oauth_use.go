@@ -12,8 +12,7 @@ import (
 	"claviger/internal/vault"
 )
 
-// AuthMethod answers the auth method of a connection as its connector declares it now:
-// what the vault refreshes by.
+// AuthMethod answers the auth method of a connection as its connector declares it now.
 func (b *Broker) AuthMethod(ctx context.Context, s claviger.Scope, conn *claviger.Connection) (*claviger.AuthMethod, error) {
 	connector, err := b.connector(ctx, s, conn.Connector, conn.ConnectorVersion)
 	if err != nil {
@@ -22,6 +21,20 @@ func (b *Broker) AuthMethod(ctx context.Context, s claviger.Scope, conn *clavige
 	method, ok := connector.Method(conn.AuthMethod)
 	if !ok {
 		return nil, claviger.Invalid("authMethod", "unknown_auth_method", "The connector %s has no auth method %q.", connector.Key, conn.AuthMethod)
+	}
+	return method, nil
+}
+
+// RefreshMethod is [Broker.AuthMethod] for the vault, which refreshes by it.
+//
+// Errors: KindConflict "destination_changed", where the tokens were given for other hosts.
+func (b *Broker) RefreshMethod(ctx context.Context, s claviger.Scope, conn *claviger.Connection) (*claviger.AuthMethod, error) {
+	method, err := b.AuthMethod(ctx, s, conn)
+	if err != nil {
+		return nil, err
+	}
+	if moved := grantMoved(conn, method); moved != nil {
+		return nil, moved
 	}
 	return method, nil
 }

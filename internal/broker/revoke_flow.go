@@ -116,8 +116,8 @@ func (b *Broker) attemptFlow(ctx context.Context, f *claviger.ConnectFlow, seale
 		Organization: f.Organization, Connection: f.Draft.ID, Workspace: f.Workspace, Connector: f.Draft.Connector, Tokens: slices.Clone(left.Tokens),
 		Attempts: left.Attempts, Reason: left.Reason, NextAt: left.NextAt, GiveUpAt: left.GiveUpAt, Sealed: sealed,
 	}
-	what := doomed{conn: &f.Draft, resource: f.Resource(), open: func(ctx context.Context, t *gate.Ticket) (claviger.Credentials, claviger.OAuthClient, error) {
-		return b.vault.OpenGivenUp(ctx, t, f, sealed)
+	what := doomed{conn: &f.Draft, resource: f.Resource(), open: func(ctx context.Context, t *gate.Ticket, m *claviger.AuthMethod) (claviger.Credentials, claviger.OAuthClient, error) {
+		return b.vault.OpenGivenUp(ctx, t, f, m, sealed)
 	}}
 	if b.sharesGrant(ctx, who, f) {
 		r.Sealed, r.EndedAt = nil, b.now() // connected again meanwhile

@@ -162,7 +162,7 @@ func (b *Broker) advance(ctx context.Context, r *store.Revocation, ask func(cont
 type doomed struct {
 	conn     *claviger.Connection
 	resource claviger.Resource
-	open     func(context.Context, *gate.Ticket) (claviger.Credentials, claviger.OAuthClient, error)
+	open     func(context.Context, *gate.Ticket, *claviger.AuthMethod) (claviger.Credentials, claviger.OAuthClient, error)
 }
 
 // ours reports whether an error is claviger's own, which says nothing about the tokens:
@@ -206,8 +206,8 @@ func (b *Broker) askToRevoke(ctx context.Context, r *store.Revocation) error {
 	if err != nil {
 		return err
 	}
-	return b.askVendor(ctx, r, doomed{conn: &conn, resource: conn.Resource(), open: func(ctx context.Context, t *gate.Ticket) (claviger.Credentials, claviger.OAuthClient, error) {
-		return b.vault.OpenRevocation(ctx, t, &conn, *r)
+	return b.askVendor(ctx, r, doomed{conn: &conn, resource: conn.Resource(), open: func(ctx context.Context, t *gate.Ticket, m *claviger.AuthMethod) (claviger.Credentials, claviger.OAuthClient, error) {
+		return b.vault.OpenRevocation(ctx, t, &conn, m, *r)
 	}})
 }
 
@@ -217,7 +217,8 @@ func (b *Broker) askVendor(ctx context.Context, r *store.Revocation, what doomed
 	if err != nil {
 		return err
 	}
-	cfg, err := b.revocationConfig(ctx, connector, conn)
+	method, _ := connector.Method(conn.AuthMethod)
+	cfg, err := b.revocationConfig(ctx, method, conn)
 	if err != nil {
 		return err
 	}
@@ -227,13 +228,16 @@ func (b *Broker) askVendor(ctx context.Context, r *store.Revocation, what doomed
 		}
 		return nil
 	}
+	if moved := grantMoved(conn, method); moved != nil {
+		return moved
+	}
 	resource := what.resource
 	resource.Host = hostOf(cfg.Endpoints.Revoke)
 	t, err := b.gate.Admit(ctx, who, claviger.ConnectionsRevoke, resource, "")
 	if err != nil {
 		return err
 	}
-	asked := asking{broker: b, cfg: cfg, limiter: b.revokeLimiter(r.Organization, connector), revocation: r}
+	asked := asking{broker: b, cfg: cfg, method: method, limiter: b.revokeLimiter(r.Organization, connector), revocation: r}
 	err = asked.all(ctx, t, what)
 	if err == nil {
 		err = asked.again
@@ -242,11 +246,10 @@ func (b *Broker) askVendor(ctx context.Context, r *store.Revocation, what doomed
 	return err
 }
 
-// revocationConfig answers how a connector's tokens are revoked. Where there is no
+// revocationConfig answers how the tokens of a method are revoked. Where there is no
 // address for it, the vendor has no way.
-func (b *Broker) revocationConfig(ctx context.Context, connector *claviger.Connector, conn *claviger.Connection) (oauth.Config, error) {
-	method, ok := connector.Method(conn.AuthMethod)
-	if !ok || method.OAuth == nil {
+func (b *Broker) revocationConfig(ctx context.Context, method *claviger.AuthMethod, conn *claviger.Connection) (oauth.Config, error) {
+	if method == nil || method.OAuth == nil {
 		return oauth.Config{}, nil
 	}
 	cfg, err := oauth.Resolve(method.OAuth, string(conn.Organization)+"/"+conn.Connector, func(name string) (string, bool) {
@@ -275,6 +278,7 @@ func (b *Broker) revokeLimiter(organization claviger.OrganizationID, connector *
 type asking struct {
 	broker     *Broker
 	cfg        oauth.Config
+	method     *claviger.AuthMethod
 	limiter    *rate.Limiter
 	revocation *store.Revocation
 	status     int
@@ -286,7 +290,7 @@ type asking struct {
 // many vendors it takes the access token with it.
 func (a *asking) all(ctx context.Context, t *gate.Ticket, what doomed) error {
 	r := a.revocation
-	values, client, err := what.open(ctx, t)
+	values, client, err := what.open(ctx, t, a.method)
 	if err != nil {
 		return err
 	}

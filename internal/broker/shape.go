@@ -70,7 +70,7 @@ func newShape(connector *claviger.Connector, org claviger.OrganizationID, method
 	}
 	names := inject.Names(method)
 	s := &shape{
-		owner: org, connector: connector, method: method, base: base, place: destination(connector, base),
+		owner: org, connector: connector, method: method, base: base, place: destination(connector, method, base, settings),
 		dest: egress.Destination{
 			Key:    string(org) + "/" + connector.Key,
 			Origin: claviger.Origin(base),

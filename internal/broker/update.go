@@ -124,7 +124,7 @@ type renewal struct {
 // prepare finds out whether credentials must be sealed anew, and proves new ones.
 func (r *renewal) prepare(ctx context.Context) error {
 	given := len(r.in.Credentials) > 0 || len(r.in.ClearCredentials) > 0
-	moved := !sameOrigin(r.old.Destination, r.live.connector, r.live.base)
+	moved := !r.live.within(r.old.Destination)
 	if !given && !moved {
 		return nil
 	}

@@ -27,7 +27,7 @@ const destinationOf = "(SELECT c.destination FROM connections c WHERE c.organiza
 // of connections and secrets. What is not among them is not sealed anew when keys rotate.
 func SealedColumns() []SealedColumn {
 	return []SealedColumn{
-		{Table: "oauth_clients", Column: "sealed", Purpose: "oauth-client", key: "t.connector || '/' || t.auth_method", id: "t.connector || '/' || t.auth_method", revision: "t.version", destination: "''", flow: "''"},
+		{Table: "oauth_clients", Column: "sealed", Purpose: "oauth-client", key: "t.connector || '/' || t.auth_method", id: "t.connector || '/' || t.auth_method", revision: "t.version", destination: "t.destination", flow: "''"},
 		{Table: "event_endpoints", Column: "sealed", Purpose: "event-endpoint", key: "t.id", id: "t.id", revision: "t.version", destination: "''", flow: "''"},
 		{Table: "event_endpoints", Column: "previous", Purpose: "event-endpoint", key: "t.id", id: "t.id", revision: "t.version - 1", destination: "''", flow: "''"},
 		{Table: "grants", Column: "answer", Purpose: "grant-answer", regional: true, key: "t.connection", id: "t.connection", revision: "t.sent_revision", destination: destinationOf, flow: "''"},

@@ -20,12 +20,13 @@ type OAuthClient struct {
 	// When the secret ends, as somebody said, and the certificate; zero: unknown, or never.
 	SecretEndsAt, CertificateEndsAt time.Time
 	SecretKeys                      []string // which of the sealed values are set: clientSecret, privateKey
+	Destination                     string   // the origins that the secrets may go to, between spaces; bound into the ciphertext
 	Version                         int64    // grows with every change; bound into the ciphertext
 	CreatedAt                       time.Time
 	UpdatedAt                       time.Time
 }
 
-const clientColumns = "organization, connector, auth_method, client_id, key_id, certificate, secret_keys, version, created_at, updated_at, secret_ends_at, certificate_ends_at"
+const clientColumns = "organization, connector, auth_method, client_id, key_id, certificate, secret_keys, version, created_at, updated_at, secret_ends_at, certificate_ends_at, destination"
 
 // sealedClient is a registration with its ciphertext.
 type sealedClient struct {
@@ -38,7 +39,7 @@ func scanClient(r row) (sealedClient, error) {
 	var sealed []byte
 	var keys string
 	var created, updated, secret, certificate int64
-	err := r.Scan(&c.Organization, &c.Connector, &c.AuthMethod, &c.ClientID, &c.KeyID, &c.Certificate, &keys, &c.Version, &created, &updated, &secret, &certificate, &sealed)
+	err := r.Scan(&c.Organization, &c.Connector, &c.AuthMethod, &c.ClientID, &c.KeyID, &c.Certificate, &keys, &c.Version, &created, &updated, &secret, &certificate, &c.Destination, &sealed)
 	c.sealed, c.CreatedAt, c.UpdatedAt = sealed, fromMillis(created), fromMillis(updated)
 	c.SecretEndsAt, c.CertificateEndsAt = fromMillis(secret), fromMillis(certificate)
 	return c, errors.Join(err, undocument(keys, &c.SecretKeys))
@@ -88,14 +89,14 @@ func (tx *Tx) PutOAuthClient(ctx context.Context, s claviger.Scope, connector, m
 	}
 	next.Organization, next.Connector, next.AuthMethod = kept.Organization, kept.Connector, kept.AuthMethod
 	next.Version, next.CreatedAt, next.UpdatedAt = kept.Version, kept.CreatedAt, kept.UpdatedAt
-	_, err = tx.exec(ctx, `INSERT INTO oauth_clients (`+clientColumns+`, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+	_, err = tx.exec(ctx, `INSERT INTO oauth_clients (`+clientColumns+`, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (organization, connector, auth_method) DO UPDATE SET client_id = excluded.client_id, key_id = excluded.key_id,
 		certificate = excluded.certificate, secret_keys = excluded.secret_keys, version = excluded.version,
 		updated_at = excluded.updated_at, secret_ends_at = excluded.secret_ends_at, certificate_ends_at = excluded.certificate_ends_at,
-		sealed = excluded.sealed`,
+		destination = excluded.destination, sealed = excluded.sealed`,
 		string(next.Organization), next.Connector, next.AuthMethod, next.ClientID, next.KeyID, filled(next.Certificate),
 		document(next.SecretKeys), next.Version, millis(next.CreatedAt), millis(next.UpdatedAt),
-		millis(next.SecretEndsAt), millis(next.CertificateEndsAt), filled(sealed))
+		millis(next.SecretEndsAt), millis(next.CertificateEndsAt), next.Destination, filled(sealed))
 	return next, err
 }
 

@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"claviger"
@@ -49,13 +51,15 @@ func (v *Vault) StoredClient(ctx context.Context, t *gate.Ticket, row store.OAut
 }
 
 // Client opens the organization's OAuth client for an auth method of a connector. The
-// ticket is one for a connection of that connector, or for the client itself. Without
-// one it is a KindConflict with code oauth_client_missing.
-func (v *Vault) Client(ctx context.Context, t *gate.Ticket, connector, method string) (claviger.OAuthClient, error) {
+// ticket is one for a connection of that connector, or for the client itself.
+//
+// Errors: KindConflict "oauth_client_missing", and "destination_changed" where the method
+// has come to lead elsewhere than where the client's secrets were given for.
+func (v *Vault) Client(ctx context.Context, t *gate.Ticket, connector string, m *claviger.AuthMethod) (claviger.OAuthClient, error) {
 	if !t.Valid() {
 		return claviger.OAuthClient{}, ErrNoTicket
 	}
-	row, sealed, err := v.db.OAuthClient(ctx, t.Caller().Scope, connector, method)
+	row, sealed, err := v.db.OAuthClient(ctx, t.Caller().Scope, connector, m.Key)
 	if errors.Is(err, store.ErrNotFound) {
 		return claviger.OAuthClient{}, NoClient(connector)
 	}
@@ -66,6 +70,9 @@ func (v *Vault) Client(ctx context.Context, t *gate.Ticket, connector, method st
 	if err != nil {
 		return claviger.OAuthClient{}, err
 	}
+	if len(secrets) > 0 && !within(row, m) { // whatever the row says of its secrets
+		return claviger.OAuthClient{}, ClientMoved(connector)
+	}
 	client := claviger.OAuthClient{
 		ID: row.ClientID, KeyID: row.KeyID, Certificate: row.Certificate,
 		Secret: secrets[ClientSecret], PrivateKey: secrets[ClientPrivateKey],
@@ -74,6 +81,31 @@ func (v *Vault) Client(ctx context.Context, t *gate.Ticket, connector, method st
 		client.Former = secrets[ClientFormer]
 	}
 	return client, nil
+}
+
+// ClientPlaces answers where the secrets of a client may go once they are given for an
+// auth method, too: connections of older versions of its connector still need them there.
+func ClientPlaces(row store.OAuthClient, m *claviger.AuthMethod) string {
+	places := append(strings.Fields(row.Destination), m.OAuth.Places(nil)...)
+	slices.Sort(places)
+	return strings.Join(slices.Compact(places), " ")
+}
+
+// ClientFits reports whether the secrets of a client were given for all places that an
+// auth method sends them to.
+func ClientFits(row store.OAuthClient, m *claviger.AuthMethod) bool {
+	return len(row.SecretKeys) == 0 || within(row, m)
+}
+
+func within(row store.OAuthClient, m *claviger.AuthMethod) bool {
+	given := strings.Fields(row.Destination)
+	return !slices.ContainsFunc(m.OAuth.Places(nil), func(place string) bool { return !slices.Contains(given, place) })
+}
+
+// ClientMoved is the refusal to send a client's secrets to where they were not given for.
+func ClientMoved(connector string) *claviger.Error {
+	return claviger.Errorf(claviger.KindConflict, "destination_changed",
+		"The connector %s now sends the secrets of its OAuth client to another host than they were given for. Send them again with PUT /v1/connectors/%s/client to approve of it.", connector, connector)
 }
 
 // NoClient is the refusal where an organization has not registered itself at a vendor.
@@ -93,5 +125,5 @@ func admitsClient(t *gate.Ticket, organization claviger.OrganizationID, connecto
 }
 
 func clientBinding(c store.OAuthClient) claviger.Binding {
-	return claviger.Binding{Purpose: "oauth-client", Organization: c.Organization, ID: c.Connector + "/" + c.AuthMethod, Revision: c.Version}
+	return claviger.Binding{Purpose: "oauth-client", Organization: c.Organization, ID: c.Connector + "/" + c.AuthMethod, Revision: c.Version, Destination: c.Destination}
 }

@@ -32,7 +32,7 @@ func forCalls(name string) bool {
 // its fields, else the organization's ([Vault.Client]). values are the connection's.
 func (v *Vault) ClientOf(ctx context.Context, t *gate.Ticket, connector string, m *claviger.AuthMethod, values claviger.Credentials) (claviger.OAuthClient, error) {
 	if !m.BringsClient() {
-		return v.Client(ctx, t, connector, m.Key)
+		return v.Client(ctx, t, connector, m)
 	}
 	values, err := v.Resolve(ctx, t, values)
 	if err != nil {

@@ -164,7 +164,7 @@ func (s *stand) found() {
 	resource := claviger.Resource{Type: "oauth_client", ID: "acme", Connector: "acme", Organization: org}
 	err = n.gate.Change(s.t.Context(), s.caller, claviger.ConnectorsWrite, resource, func(tx *store.Tx, ticket *gate.Ticket) error {
 		_, err := tx.PutOAuthClient(s.t.Context(), s.caller.Scope, "acme", "oauth", func(next store.OAuthClient, _ claviger.Sealed) (store.OAuthClient, claviger.Sealed, error) {
-			next.ClientID = s.server.Client.ID
+			next.ClientID, next.Destination = s.server.Client.ID, vault.ClientPlaces(next, s.method)
 			sealed, err := n.vault.SealClient(s.t.Context(), ticket, next, claviger.Credentials{vault.ClientSecret: s.server.Client.Secret})
 			return next, sealed, err
 		})

@@ -81,7 +81,7 @@ func (v *Vault) sealFor(ctx context.Context, conn *claviger.Connection, revision
 // tokens, and the OAuth client that they were issued to. conn is the tombstone.
 //
 // Errors: those of [Vault.Fresh], and KindConflict with code oauth_client_missing.
-func (v *Vault) OpenRevocation(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, r store.Revocation) (claviger.Credentials, claviger.OAuthClient, error) {
+func (v *Vault) OpenRevocation(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, m *claviger.AuthMethod, r store.Revocation) (claviger.Credentials, claviger.OAuthClient, error) {
 	if !t.Covers(conn.Organization, conn.ID) {
 		return nil, claviger.OAuthClient{}, ErrNoTicket
 	}
@@ -93,20 +93,20 @@ func (v *Vault) OpenRevocation(ctx context.Context, t *gate.Ticket, conn *clavig
 	if err != nil {
 		return nil, claviger.OAuthClient{}, unreadable(err)
 	}
-	return v.withClient(ctx, t, conn, values)
+	return v.withClient(ctx, t, conn, m, values)
 }
 
 // OpenGivenUp is OpenRevocation for the tokens that wait in a flow that was given up.
-func (v *Vault) OpenGivenUp(ctx context.Context, t *gate.Ticket, f *claviger.ConnectFlow, sealed claviger.Sealed) (claviger.Credentials, claviger.OAuthClient, error) {
+func (v *Vault) OpenGivenUp(ctx context.Context, t *gate.Ticket, f *claviger.ConnectFlow, m *claviger.AuthMethod, sealed claviger.Sealed) (claviger.Credentials, claviger.OAuthClient, error) {
 	values, err := v.OpenFlow(ctx, t, f, sealed)
 	if err != nil {
 		return nil, claviger.OAuthClient{}, err
 	}
-	return v.withClient(ctx, t, &f.Draft, values)
+	return v.withClient(ctx, t, &f.Draft, m, values)
 }
 
 // withClient finds the OAuth client that tokens were issued to.
-func (v *Vault) withClient(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, values claviger.Credentials) (claviger.Credentials, claviger.OAuthClient, error) {
+func (v *Vault) withClient(ctx context.Context, t *gate.Ticket, conn *claviger.Connection, m *claviger.AuthMethod, values claviger.Credentials) (claviger.Credentials, claviger.OAuthClient, error) {
 	values, err := v.Resolve(ctx, t, values)
 	if err != nil {
 		return nil, claviger.OAuthClient{}, err
@@ -115,7 +115,7 @@ func (v *Vault) withClient(ctx context.Context, t *gate.Ticket, conn *claviger.C
 		client, err := ownClient(values)
 		return values, client, err
 	}
-	client, err := v.Client(ctx, t, conn.Connector, conn.AuthMethod)
+	client, err := v.Client(ctx, t, conn.Connector, m)
 	return values, client, err
 }
 

@@ -314,7 +314,7 @@ func (e *everything) opens(t *testing.T, n *node) {
 		t.Fatal(err)
 	}
 	e.change("connection", string(conn.ID), conn.ID, claviger.ConnectionsDelete, func(ctx context.Context, _ *store.Tx, ticket *gate.Ticket) error {
-		values, _, err := n.vault.OpenRevocation(ctx, ticket, &conn, r)
+		values, _, err := n.vault.OpenRevocation(ctx, ticket, &conn, n.method, r)
 		if err == nil && reveal(values[vault.AccessToken]) != "at_first" {
 			t.Error("the revocation's tokens are others")
 		}
