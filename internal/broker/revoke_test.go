@@ -124,7 +124,7 @@ func (x *issuer) draft(ws claviger.WorkspaceID) *claviger.Connection {
 		Owner: "usr_owner", Connector: "acme", ConnectorVersion: 1, AuthMethod: "oauth", Usage: claviger.UsageAPI, Visibility: claviger.VisibilityWorkspace,
 		Status: claviger.StatusActive, Health: claviger.HealthHealthy, Revision: 1, Version: 1, CreatedAt: x.now(), UpdatedAt: x.now(),
 	}
-	conn.Name = string(conn.ID)
+	conn.Name, conn.Destination = string(conn.ID), "acme "+x.server.URL+" "+x.server.URL
 	return conn
 }
 
