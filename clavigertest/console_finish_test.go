@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"claviger/api"
 	"claviger/clavigertest"
@@ -17,12 +18,11 @@ import (
 // browser leaves for the vendor.
 func (b *browser) fromConsole(id string) string {
 	b.t.Helper()
-	path := strings.TrimPrefix(b.post("/console/connections/"+id+"/connect", b.own(url.Values{})).Location, b.base)
-	_, start, ok := strings.Cut(b.get(b.post(path+"/acme/oauth", url.Values{}).Location).Header.Get("Refresh"), "url=")
+	_, token, ok := strings.Cut(b.post("/console/connections/"+id+"/connect", b.own(url.Values{})).Location, "/connect/")
 	if !ok {
-		b.t.Fatalf("%s leads nowhere", path)
+		b.t.Fatal("the console leads to no connect page")
 	}
-	return start
+	return b.choose(api.ConnectSessionMade{Token: token})
 }
 
 // comesBack takes a browser to the vendor and answers the console's address that it comes
@@ -134,8 +134,7 @@ func TestAbuse_048_062_TheConsoleFinishesForItsOwnSession(t *testing.T) {
 	t.Run("begun by a program", func(t *testing.T) {
 		conn := x.begin("a program's")
 		made := x.session(api.CreateConnectSession{ConnectionID: conn.ID, ReturnURL: x.URL + "/console/connected/" + conn.ID})
-		_, start, _ := strings.Cut(b.get(b.post(strings.TrimPrefix(made.ConnectURL, x.URL)+"/acme/oauth", url.Values{}).Location).Header.Get("Refresh"), "url=")
-		asks(t, b, x.comesBack(b, start), conn.ID)
+		asks(t, b, x.comesBack(b, b.choose(made)), conn.ID)
 	})
 	t.Run("signed in anew on the way", func(t *testing.T) {
 		conn := x.begin("later")
@@ -149,6 +148,38 @@ func TestAbuse_048_062_TheConsoleFinishesForItsOwnSession(t *testing.T) {
 			t.Errorf("their word answered %d: %s", p.Status, p.Body)
 		}
 	})
+}
+
+// A device's code may have been typed by anybody, so the person is asked whose account it is.
+func TestAbuse_048_065_TheConsoleAsksAfterADevice(t *testing.T) {
+	c := &clock{at: time.Now()}
+	x := newGrant(t, clavigertest.Options{Now: c.now}, oauthserver.Policy{Now: c.now}, deviceGrant)
+	x.register()
+	conn, err := x.create("mine", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.later(c, 6*time.Second)
+	eventually(t, "it is connected a first time", func() bool { return x.status(conn.ID) == "active" })
+	b := owner(t, x.Server)
+	start := b.fromConsole(conn.ID)
+	if p := b.get(start); p.Status != http.StatusOK {
+		t.Fatalf("the page of the code answered %d: %s", p.Status, p.Body)
+	}
+	x.later(c, 6*time.Second)
+	var back string
+	eventually(t, "there is a way on", func() bool {
+		back = b.get(start).Location
+		return back != ""
+	})
+	if p := b.get(back); p.Status != http.StatusOK || !strings.Contains(p.Body, "Use this account") {
+		t.Fatalf("%s answered %d to %q", back, p.Status, p.Location)
+	}
+	q := query(t, back)
+	p := b.post("/console/connected/"+conn.ID, b.own(url.Values{"session": {q.Get("sessionId")}, "code": {q.Get("finishCode")}}))
+	if p.Status != http.StatusSeeOther {
+		t.Errorf("their word answered %d: %s", p.Status, p.Body)
+	}
 }
 
 // TestConsole_AsksInAnotherSession: who signed in anew on the way says the last word.

@@ -150,7 +150,7 @@ type Returned struct {
 // asked. Errors are those of [Broker.FinishConnect].
 func (b *Broker) FinishReturned(ctx context.Context, c claviger.Caller, in Returned) (conn claviger.Connection, ok bool, err error) {
 	s, err := b.db.ConnectSession(ctx, c.Scope, in.Session)
-	if errors.Is(err, store.ErrNotFound) || err == nil && (in.Console == "" || s.Console != in.Console || s.Initiator != c.OwnerID() || s.Status != claviger.ConnectAwaiting) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && (in.Console == "" || s.Console != in.Console || s.Status != claviger.ConnectAwaiting) {
 		return conn, false, nil
 	}
 	if err != nil {
