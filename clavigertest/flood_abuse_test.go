@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"claviger/clavigertest"
 )
@@ -15,6 +16,7 @@ import (
 var (
 	series  = regexp.MustCompile(`(?m)^(claviger_[a-z_]+)(\{[^}]*\})? (\S+)$`)
 	labels  = regexp.MustCompile(`([a-z]+)="([^"]*)"`)
+	omitted = regexp.MustCompile(`(?m)^claviger_ledger_omitted_total (\S+)$`)
 	dropped = regexp.MustCompile(`(?m)^claviger_log_dropped_total (\S+)$`)
 )
 
@@ -74,6 +76,33 @@ func TestAbuse_293_LabelsComeFromTheRouter(t *testing.T) {
 	if entries != 600 {
 		t.Errorf("%d of 600 calls are in the ledger", entries)
 	}
+}
+
+// TestAbuse_293_RefusedTokensAreListedOrCounted: who is refused cannot fill the ledger,
+// and what it does not list is counted.
+func TestAbuse_293_RefusedTokensAreListedOrCounted(t *testing.T) {
+	const tried = 300
+	c := &clock{at: time.Now()} // nothing is given back while it stands
+	s := clavigertest.Start(t, clavigertest.Options{Now: c.now})
+	for range tried {
+		if a := s.Do(call{Token: "clv_key_unknown", Path: "/v1/whoami"}); a.Status != 401 {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	m := omitted.FindSubmatch(s.Admin("/metrics").Body)
+	if m == nil {
+		t.Fatal("what the ledger does not list is not counted")
+	}
+	left, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := database(t, s)
+	eventually(t, fmt.Sprintf("of %d refusals all but %d are listed", tried, left), func() bool {
+		var listed int
+		err := db.QueryRow("SELECT COUNT(*) FROM ledger WHERE verb = 'authentication:fail'").Scan(&listed)
+		return err == nil && left > 0 && listed == tried-left
+	})
 }
 
 // TestAbuse_293_TheLogIsCapped makes every request fail in a way that is logged.

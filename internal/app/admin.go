@@ -93,7 +93,10 @@ func newMetrics(a *App) *metrics {
 	unlogged := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "claviger_log_dropped_total", Help: "Lines that the log left out because the same was said too often.",
 	}, a.logCaps.total)
-	m.registry.MustRegister(m.requests, m.duration, admitted, denied, ends, former, unlogged,
+	omitted := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "claviger_ledger_omitted_total", Help: "Refused tokens that the ledger does not list, because one source had too many.",
+	}, func() float64 { return float64(a.tokens.Omitted()) })
+	m.registry.MustRegister(m.requests, m.duration, admitted, denied, omitted, ends, former, unlogged,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-webauthn/webauthn/webauthn"
@@ -63,6 +64,7 @@ type Authority struct {
 	ring     ring
 	cache    *verdicts
 	failures *throttle // of recording refused tokens, by source
+	omitted  atomic.Uint64
 	secrets  *throttle // of guessing client secrets, by client and source
 	// passwords is of guessing passwords, by account and source, sources by source alone,
 	// factors of guessing second factors, by person; ceremonies of beginning them, by source.
@@ -220,9 +222,15 @@ func (a *Authority) verdict(ctx context.Context, token string) (*verdict, error)
 	return v, nil
 }
 
+// Omitted answers how many refused tokens were not written down, since nobody who is
+// refused may fill the ledger: each source has 50 entries at once, and 5 a second.
+func (a *Authority) Omitted() uint64 { return a.omitted.Load() }
+
 // refused writes a refused token down and answers the one 401 there is.
 func (a *Authority) refused(ctx context.Context, from claviger.Request, r *refusedToken) (claviger.Caller, error) {
-	if a.failures.allow(source(from.Address)) {
+	if !a.failures.allow(source(from.Address)) {
+		a.omitted.Add(1)
+	} else {
 		e := claviger.Entry{
 			Organization: r.org, ActorKind: claviger.CallerNobody, ActorID: r.actor,
 			Verb: claviger.AuthenticationFail, ResourceType: cmp.Or(r.resource, "token"), Outcome: claviger.OutcomeDenied,
