@@ -28,12 +28,8 @@ func (s *surface) askFor(w http.ResponseWriter, page passkey, asked authn.Asked)
 }
 
 func (s *surface) beginPasskey(w http.ResponseWriter, r *http.Request) {
-	if s.unsafe(w, r) {
-		return
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		s.refuse(w, r, err)
+	form, ok := s.posted(w, r)
+	if !ok {
 		return
 	}
 	asked, err := s.people.BeginPasskey(r.Context(), within(form.Get("next")), s.visit(r))
@@ -48,12 +44,8 @@ func (s *surface) beginPasskey(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *surface) passkeySignIn(w http.ResponseWriter, r *http.Request) {
-	if s.unsafe(w, r) {
-		return
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		s.refuse(w, r, err)
+	form, ok := s.posted(w, r)
+	if !ok {
 		return
 	}
 	in, next, err := s.people.SignInWithPasskey(r.Context(), s.begun(w, r), form.Get("response"), s.visit(r))

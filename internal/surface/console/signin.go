@@ -48,6 +48,18 @@ func (s *surface) unsafe(w http.ResponseWriter, r *http.Request) bool {
 	return s.plain
 }
 
+// posted reads a form of somebody who is not signed in. Otherwise it has answered already.
+func (s *surface) posted(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
+	if s.unsafe(w, r) {
+		return nil, false
+	}
+	form, err := readForm(w, r)
+	if err != nil {
+		s.refuse(w, r, err)
+	}
+	return form, err == nil
+}
+
 func (s *surface) signInPage(w http.ResponseWriter, r *http.Request) {
 	if s.unsafe(w, r) {
 		return
@@ -61,12 +73,8 @@ func (s *surface) signInPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *surface) signIn(w http.ResponseWriter, r *http.Request) {
-	if s.unsafe(w, r) {
-		return
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		s.refuse(w, r, err)
+	form, ok := s.posted(w, r)
+	if !ok {
 		return
 	}
 	next := within(form.Get("next"))
@@ -199,12 +207,8 @@ func (s *surface) setup(w http.ResponseWriter, r *http.Request) {
 // settingUp reads the form of a link's page and shows the page again with what choose finds
 // wrong; without a fault, choose has answered.
 func (s *surface) settingUp(w http.ResponseWriter, r *http.Request, choose func(form url.Values, of authn.Setup) error) {
-	if s.unsafe(w, r) {
-		return
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		s.refuse(w, r, err)
+	form, ok := s.posted(w, r)
+	if !ok {
 		return
 	}
 	of, err := s.people.Setup(r.Context(), r.PathValue("token"), wire.From(r))

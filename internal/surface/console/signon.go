@@ -16,12 +16,8 @@ type leaving struct {
 }
 
 func (s *surface) beginSignOn(w http.ResponseWriter, r *http.Request) {
-	if s.unsafe(w, r) {
-		return
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		s.refuse(w, r, err)
+	form, ok := s.posted(w, r)
+	if !ok {
 		return
 	}
 	s.leave(w, r, s.stranger("You go on to your provider"), authn.SignOn{
